@@ -1,6 +1,7 @@
 //! Kinds of features, from the files to the scores: what is planted in a log is found by the feature that holds it and
 //! not without it, and a row gets the same score in training's evaluation, in batches, over HTTP and in a replay.
 
+mod crosses;
 #[allow(dead_code, reason = "the tests of the server use the rest")]
 #[path = "../serving/harness.rs"]
 mod harness;

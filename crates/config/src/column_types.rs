@@ -87,6 +87,17 @@ pub(crate) enum ColumnSettings {
         #[schemars(range(min = 2, max = 1_000_000))]
         buckets: Option<u32>,
     },
+    /// A category for each combination of the values of two or three features, by hash: missing where one of them is. In
+    /// requests it follows from these features.
+    Cross {
+        /// The features: categorical columns of [columns], each with one value a row.
+        #[schemars(length(min = 2, max = 3))]
+        of: Vec<String>,
+        /// Number of buckets; more than there are combinations.
+        #[serde(default = "cross_buckets")]
+        #[schemars(range(min = 1, max = 4_000_000_000u32))]
+        buckets: u32,
+    },
     /// A list of numbers of one length, such as an embedding by another model. Null, an empty list and an empty text
     /// mean that there is none.
     Vector {
@@ -105,6 +116,11 @@ pub(crate) enum ColumnSettings {
         #[serde(default)]
         projected: bool,
     },
+}
+
+/// Buckets of a cross: four bytes each, and a vector for those that rows point to.
+fn cross_buckets() -> u32 {
+    1_000_000
 }
 
 /// A hash that is the same in every release.

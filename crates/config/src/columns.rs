@@ -2,7 +2,8 @@
 
 use indexmap::IndexMap;
 use ncs_features::{
-    Field, HashFunction, IdSpacePlan, NumericPlan, Pooling, SchemaPlan, TablePlan, VectorPlan,
+    Cross, Field, HashFunction, IdSpacePlan, NumericPlan, Pooling, SchemaPlan, TablePlan,
+    VectorPlan,
 };
 
 use super::checks::Checks;
@@ -27,7 +28,8 @@ pub(crate) fn plan(config: &toml_types::RunFile, checks: &mut Checks<'_>) -> Sch
         .keys()
         .map(|name| field(name, &columns, &mut tables, checks))
         .collect();
-    for field in &fields {
+    let is_cross = |field: &Field| matches!(tables[field.table].ids, IdSpacePlan::Cross(_));
+    for field in fields.iter().filter(|field| !is_cross(field)) {
         checks.column(&place(&field.name, checks), &field.column);
     }
     let tasks = tasks::plan(config, &fields, checks);
@@ -65,6 +67,8 @@ struct Read {
 enum Ids {
     /// A number has a table of its own.
     Number(NumericPlan),
+    /// A combination of other features.
+    Cross { of: Vec<String>, buckets: u32 },
     /// Ids: the table's name where one is stated, and its ids where they are.
     Text {
         table: Option<String>,
@@ -140,6 +144,17 @@ fn read_settings(name: &str, config: &ColumnSettings, checks: &mut Checks<'_>) -
             column: raw(column),
             missing: missing.clone(),
             ids: Ids::Number(numeric(name, *transform, *buckets, checks)),
+            pooling: None,
+            separator: None,
+            max_values: None,
+        },
+        ColumnSettings::Cross { of, buckets } => Read {
+            column: String::new(),
+            missing: Vec::new(),
+            ids: Ids::Cross {
+                of: of.clone(),
+                buckets: *buckets,
+            },
             pooling: None,
             separator: None,
             max_values: None,
@@ -260,7 +275,12 @@ fn field(
     });
     Field {
         name: name.to_owned(),
-        column: read.column.clone(),
+        column: match &read.ids {
+            // It reads the columns of its parts.
+            Ids::Cross { of, .. } => columns.get(of.first().map_or("", |part| part)),
+            _ => None,
+        }
+        .map_or_else(|| read.column.clone(), |part| part.column.clone()),
         table: at,
         pooling: read.pooling,
         separator: read.separator,
@@ -279,11 +299,12 @@ fn table_name(name: &str, columns: &IndexMap<&str, Read>, checks: &mut Checks<'_
     };
     match columns.get(table) {
         Some(Read {
-            ids: Ids::Number(_),
+            ids: Ids::Number(_) | Ids::Cross { .. },
             ..
         }) if table != name => {
-            let text =
-                format!("columns.{name}.table is {table:?}, a number, which has no ids to share");
+            let text = format!(
+                "columns.{name}.table is {table:?}, a number or a cross, which has no ids to share"
+            );
             checks.say(&at, text);
             name.to_owned()
         }
@@ -344,6 +365,7 @@ fn space(table: &str, columns: &IndexMap<&str, Read>, checks: &mut Checks<'_>) -
         }
         let stated = match &read.ids {
             Ids::Number(plan) => return IdSpacePlan::Numeric(*plan),
+            Ids::Cross { of, buckets } => return cross(name, of, *buckets, columns, checks),
             Ids::Text { stated, .. } => stated.as_ref(),
         };
         match (agreed, stated) {
@@ -364,8 +386,51 @@ fn space(table: &str, columns: &IndexMap<&str, Read>, checks: &mut Checks<'_>) -
     agreed.map_or_else(usual, |(_, ids)| ids.clone())
 }
 
+/// Returns a cross, its parts checked.
+fn cross(
+    name: &str,
+    of: &[String],
+    buckets: u32,
+    columns: &IndexMap<&str, Read>,
+    checks: &mut Checks<'_>,
+) -> IdSpacePlan {
+    let mut parts = Vec::new();
+    for part in of {
+        let found = columns.get_full(part.as_str());
+        let what = match found {
+            None => {
+                let near = super::problem::hint(part, columns.keys().copied());
+                Some(format!("is not a feature of [columns]{near}"))
+            }
+            Some(_) if part == name => Some("is the cross itself".to_owned()),
+            Some((place, ..)) if parts.contains(&place) => Some("is named twice".to_owned()),
+            Some((_, _, read)) if !can_be_crossed(read) => Some(
+                "is not a category with one value a row; a number needs boundaries, or transform = \"quantiles\""
+                    .to_owned(),
+            ),
+            Some(_) => None,
+        };
+        if let Some(what) = what {
+            let text = format!("columns.{name}.of: {part:?} {what}");
+            checks.say(&["columns", name, "of"], text);
+        }
+        parts.extend(found.map(|(place, ..)| place));
+    }
+    IdSpacePlan::Cross(Cross { of: parts, buckets })
+}
+
+fn can_be_crossed(read: &Read) -> bool {
+    let has_ids = match &read.ids {
+        Ids::Text { .. } => true,
+        Ids::Number(plan) => matches!(plan, NumericPlan::Quantiles { .. }),
+        Ids::Cross { .. } => false,
+    };
+    has_ids && read.pooling.is_none()
+}
+
 fn config(ids: &IdSpacePlan) -> String {
     match ids {
+        IdSpacePlan::Cross(_) => "a cross".to_owned(),
         IdSpacePlan::Hash { buckets, function } => {
             format!(
                 "{buckets} buckets by {}",

@@ -81,9 +81,10 @@ fn categories(
             say(number, "of", text, checks);
             continue;
         };
-        let is_number = matches!(tables[fields[f].table].ids, IdSpacePlan::Numeric(_));
-        let what = match (is_number, fields[f].pooling.is_some()) {
-            (true, _) => Some("a number"),
+        let ids = &tables[fields[f].table].ids;
+        let what = match (ids, fields[f].pooling.is_some()) {
+            (IdSpacePlan::Numeric(_), _) => Some("a number"),
+            (IdSpacePlan::Cross(_), _) => Some("a cross"),
             (_, true) => Some("a list"),
             _ if found.contains(&f) => Some("named twice"),
             _ => None,

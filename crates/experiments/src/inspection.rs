@@ -10,7 +10,7 @@ use ncs_model::{Calibrator, Spec};
 use serde::Serialize;
 
 use crate::progress::grouped;
-use crate::run_report::ids_in_words;
+use crate::run_report::{columns_of, ids_in_words};
 use crate::scoring::LoadedModel;
 use crate::sharing;
 
@@ -234,7 +234,10 @@ fn columns(schema: &Schema) -> String {
             Some(Pooling::Sum) => "sum",
             Some(Pooling::PaddedMean) => "padded mean",
         };
-        let column = field.column.clone();
+        let column = match table.ids.parts() {
+            Some(parts) => columns_of(schema, parts),
+            None => field.column.clone(),
+        };
         vec![
             field.name.clone(),
             column,

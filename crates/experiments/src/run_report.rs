@@ -10,7 +10,7 @@ use ncs_eval::report::{
 };
 use ncs_eval::{Binning, Metrics, PartColumns, Predictions, RunReport};
 use ncs_features::coverage::Shares;
-use ncs_features::{ColumnCoverage, Field, IdSpace, Rate, Schema, Task};
+use ncs_features::{ColumnCoverage, Field, IdSpace, Schema, Task};
 use ncs_model::artifact::Artifact;
 use ncs_readers::Report as DataReport;
 use ncs_readers::prepare::PartReport;
@@ -89,13 +89,14 @@ fn column(schema: &Schema, field: &Field) -> ColumnSummary {
     let kind = match field.pooling {
         Some(_) => "list",
         None if table.ids.vector().is_some() => "vector",
+        None if matches!(table.ids, IdSpace::Cross(_)) => "cross",
         None if is_number => "numeric",
         None => "categorical",
     };
     ColumnSummary {
         name: field.name.clone(),
-        column: match table.ids.rate() {
-            Some(rate) => rate_columns(schema, rate),
+        column: match table.ids.parts() {
+            Some(parts) => columns_of(schema, parts),
             None => field.column.clone(),
         },
         kind: kind.to_owned(),
@@ -104,9 +105,9 @@ fn column(schema: &Schema, field: &Field) -> ColumnSummary {
     }
 }
 
-/// `user_id`, `user_id + category`.
-fn rate_columns(schema: &Schema, rate: &Rate) -> String {
-    let columns = rate.of.iter().map(|&f| schema.fields[f].column.as_str());
+/// Returns the columns of these fields: `user_id`, `user_id + category`.
+pub(crate) fn columns_of(schema: &Schema, parts: &[usize]) -> String {
+    let columns = parts.iter().map(|&f| schema.fields[f].column.as_str());
     columns.collect::<Vec<&str>>().join(" + ")
 }
 
@@ -122,6 +123,7 @@ pub(crate) fn ids_in_words(ids: &IdSpace) -> String {
         IdSpace::Scaled { log: false, .. } => "number".to_owned(),
         IdSpace::Quantiles { .. } => "quantiles".to_owned(),
         IdSpace::Piecewise(scale) => format!("piecewise linear, {} pieces", scale.pieces()),
+        IdSpace::Cross(cross) => format!("{} buckets", grouped(cross.buckets.into())),
         IdSpace::Vector(vector) => format!("{} numbers", vector.length),
         IdSpace::Rate(rate) => format!("past of {} values", grouped(rate.counts.len() as u64)),
     }

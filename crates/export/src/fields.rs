@@ -62,7 +62,7 @@ pub(crate) fn fields(
         let table = &schema.tables[field.table];
         let input = || signature.name(f, false).cloned().unwrap_or_default();
         match &table.ids {
-            IdSpace::Hash { .. } | IdSpace::Vocabulary { .. } => {
+            IdSpace::Hash { .. } | IdSpace::Vocabulary { .. } | IdSpace::Cross(_) => {
                 rows(graph, schema, signature, f, ids[f].clone())
             }
             IdSpace::Quantiles { boundaries } => {

@@ -102,7 +102,7 @@ impl Signature {
             let role = match &schema.tables[about.table].ids {
                 IdSpace::Rate(rate) if rate.of.len() == 1 => continue,
                 ids if ids.is_hashed_in_graphs() => Role::Text,
-                IdSpace::Hash { .. } | IdSpace::Vocabulary { .. } => Role::Id,
+                IdSpace::Hash { .. } | IdSpace::Vocabulary { .. } | IdSpace::Cross(_) => Role::Id,
                 IdSpace::Vector(vector) => Role::Vector(vector.length),
                 _ => Role::Number,
             };

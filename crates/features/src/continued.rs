@@ -160,6 +160,10 @@ fn id_space(is: &IdSpace, plan: &IdSpacePlan) -> Option<String> {
                 )
             })
         }
+        (IdSpace::Cross(cross), IdSpacePlan::Cross(plan)) => (cross != plan).then(|| {
+            "it is a cross of other columns, or of another number of buckets, than in the model; keep the model's"
+                .to_owned()
+        }),
         _ => Some(
             "its values become ids in another way than in the model; keep the model's kind of column".to_owned(),
         ),

@@ -284,7 +284,8 @@ impl Coverage {
             let clipped = clipped.filter(|row| rows.binary_search(row).is_ok());
             let clipped: Vec<usize> = clipped.collect();
             column.clipped += clipped.len() as u64;
-            if clipped.is_empty() && found.fresh.is_empty() {
+            let is_derived = schema.parts(f).is_some();
+            if is_derived || clipped.is_empty() && found.fresh.is_empty() {
                 continue;
             }
             // The rows were encoded, so that they can be read.

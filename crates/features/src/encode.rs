@@ -9,7 +9,6 @@ use crate::error::EncodeError;
 use crate::hash::TextHash;
 use crate::labels;
 use crate::piecewise::{PER_ROW, Piecewise, signed_log};
-use crate::rates::Rate;
 use crate::schema::{Field, HashFunction, IdSpace, Schema};
 use crate::value::{FieldReader, TextBuffer};
 use std::collections::HashMap;
@@ -21,8 +20,8 @@ pub struct Encoder {
     schema: Arc<Schema>,
     /// One for each table; empty but for vocabularies.
     vocabularies: Arc<[Vocabulary]>,
-    /// The fields that are counts and rates of the past.
-    rates: Arc<[usize]>,
+    /// The fields that are computed from the ids of others.
+    derived: Arc<[usize]>,
 }
 
 type Vocabulary = HashMap<Box<[u8]>, u32, TextHash>;
@@ -35,9 +34,9 @@ impl Encoder {
             .iter()
             .map(|table| vocabulary(&table.ids))
             .collect();
-        let rates = (0..schema.fields.len()).filter(|&f| schema.rate(f).is_some());
+        let derived = (0..schema.fields.len()).filter(|&f| schema.parts(f).is_some());
         Encoder {
-            rates: rates.collect(),
+            derived: derived.collect(),
             schema,
             vocabularies,
         }
@@ -84,7 +83,7 @@ impl Encoder {
         let n_tasks = self.schema.tasks.len();
         let fields = self.schema.fields.iter().enumerate();
         let fields = fields.map(|(f, field)| {
-            if wanted(f) {
+            if wanted(f) && self.schema.parts(f).is_none() {
                 self.field(field, block)
             } else {
                 Ok(FieldIds::default())
@@ -98,21 +97,17 @@ impl Encoder {
             terms: Vec::new(),
             groups: Vec::new(),
         };
-        for &f in &*self.rates {
-            let is_whole = |rate: &Rate| rate.of.iter().all(|&of| wanted(of));
-            if let Some(rate) = self
-                .schema
-                .rate(f)
-                .filter(|rate| wanted(f) && is_whole(rate))
-            {
+        for &f in &*self.derived {
+            let parts = self.schema.parts(f).unwrap_or_default();
+            if wanted(f) && parts.iter().all(|&part| wanted(part)) {
                 let ids = |field: usize| (&batch.fields[field], false);
-                batch.fields[f] = rate.encode(&self.schema, batch.n_rows, ids);
+                batch.fields[f] = self.derive(f, batch.n_rows, ids);
             }
         }
         Ok(batch)
     }
 
-    /// Fills in past counts and rates of pairs with one id of the request and one of the candidate. `context`
+    /// Fills in crosses, and past counts and rates of pairs, with an id of the request and one of the candidate. `context`
     /// (one row) is the result of [`Encoder::encode_some`] for the fields that are `in_context`, and
     /// `candidates` for the others.
     pub fn encode_across(
@@ -121,12 +116,10 @@ impl Encoder {
         candidates: &mut Batch,
         in_context: impl Fn(usize) -> bool,
     ) {
-        for &f in &*self.rates {
-            let Some(rate) = self.schema.rate(f) else {
-                continue;
-            };
-            let n_shared = rate.of.iter().filter(|&&of| in_context(of)).count();
-            if (1..rate.of.len()).contains(&n_shared) {
+        for &f in &*self.derived {
+            let parts = self.schema.parts(f).unwrap_or_default();
+            let n_shared = parts.iter().filter(|&&part| in_context(part)).count();
+            if (1..parts.len()).contains(&n_shared) {
                 let ids = |field: usize| {
                     if in_context(field) {
                         (&context.fields[field], true)
@@ -134,8 +127,22 @@ impl Encoder {
                         (&candidates.fields[field], false)
                     }
                 };
-                candidates.fields[f] = rate.encode(&self.schema, candidates.n_rows, ids);
+                candidates.fields[f] = self.derive(f, candidates.n_rows, ids);
             }
+        }
+    }
+
+    /// Computes a field from the ids of others.
+    fn derive<'b>(
+        &self,
+        field: usize,
+        n_rows: usize,
+        ids_of: impl Fn(usize) -> (&'b FieldIds, bool),
+    ) -> FieldIds {
+        match &self.schema.tables[self.schema.fields[field].table].ids {
+            IdSpace::Rate(rate) => rate.encode(&self.schema, n_rows, ids_of),
+            IdSpace::Cross(cross) => cross.encode(&self.schema, n_rows, ids_of),
+            _ => FieldIds::default(),
         }
     }
 
@@ -155,8 +162,8 @@ impl Encoder {
             IdSpace::Quantiles { boundaries } => rows.cut(boundaries),
             IdSpace::Piecewise(scale) => rows.placed(scale),
             IdSpace::Vector(vector) => vector.encode(field, block),
-            // It follows from the ids of other fields, once these are there.
-            IdSpace::Rate(_) => Ok(FieldIds::default()),
+            // They follow from the ids of other fields, once these are there.
+            IdSpace::Rate(_) | IdSpace::Cross(_) => Ok(FieldIds::default()),
             IdSpace::Scaled {
                 log,
                 mean,

@@ -155,7 +155,7 @@ enum Learner {
 impl Learner {
     fn new(plan: &IdSpacePlan) -> Learner {
         match plan {
-            IdSpacePlan::Hash { .. } => Learner::Nothing,
+            IdSpacePlan::Hash { .. } | IdSpacePlan::Cross(_) => Learner::Nothing,
             IdSpacePlan::Vocabulary { .. } => Learner::Vocabulary(HashMap::default()),
             IdSpacePlan::Numeric(NumericPlan::Quantiles { .. } | NumericPlan::Piecewise { .. }) => {
                 Learner::Quantiles(Sample::new(QUANTILE_SAMPLE))
@@ -246,6 +246,7 @@ impl Learner {
                 };
                 (IdSpace::Vector(vector.fitted(scale)), None)
             }
+            (_, IdSpacePlan::Cross(cross)) => (IdSpace::Cross(cross), None),
             _ => unreachable!("a learner is made from its table's plan"),
         };
         Ok(Table {

@@ -2,6 +2,7 @@
 
 use crate::batch::RowTerms;
 use crate::canonical::{ValueRule, canonical_text};
+use crate::cross::Cross;
 use crate::late::LateRules;
 pub use crate::objective::Objective;
 use crate::piecewise::{PER_ROW, Piecewise};
@@ -48,6 +49,11 @@ impl Schema {
     /// from a column.
     pub fn rate(&self, field: usize) -> Option<&Rate> {
         self.tables.get(self.fields.get(field)?.table)?.ids.rate()
+    }
+
+    /// Returns the fields from whose ids a field is computed, if it reads no column: a cross, or a past count or rate.
+    pub fn parts(&self, field: usize) -> Option<&[usize]> {
+        self.tables.get(self.fields.get(field)?.table)?.ids.parts()
     }
 
     /// Returns the click and the conversion task: the first task about rows where another's label is 1, and that other;
@@ -170,6 +176,8 @@ pub enum IdSpacePlan {
     },
     /// A number.
     Numeric(NumericPlan),
+    /// Combinations of the ids of other fields.
+    Cross(Cross),
 }
 
 /// Encoding of a numeric column in the network.
@@ -247,6 +255,8 @@ pub enum IdSpace {
     Rate(Rate),
     /// Vectors that come with the rows.
     Vector(Vector),
+    /// Combinations of the ids of other fields. `buckets + 2` rows.
+    Cross(Cross),
 }
 
 impl IdSpace {
@@ -261,6 +271,7 @@ impl IdSpace {
             IdSpace::Quantiles { boundaries } => boundaries.len() + 2,
             IdSpace::Piecewise(_) | IdSpace::Rate(_) => 0,
             IdSpace::Vector(vector) => vector.n_rows(),
+            IdSpace::Cross(cross) => cross.buckets as usize + 2,
         }
     }
 
@@ -273,6 +284,22 @@ impl IdSpace {
                 ..
             } => Some(buckets + 1),
             IdSpace::Vocabulary { .. } => Some(1),
+            IdSpace::Cross(cross) => Some(cross.unknown()),
+            _ => None,
+        }
+    }
+
+    /// Returns true if an id does not tell whether training has seen its value: only the rows of the table do.
+    pub fn is_hashed(&self) -> bool {
+        matches!(self, IdSpace::Hash { .. } | IdSpace::Cross(_))
+    }
+
+    /// Returns the fields, by their place in the schema, from whose ids this one is computed; `None` for fields that read
+    /// a column.
+    pub fn parts(&self) -> Option<&[usize]> {
+        match self {
+            IdSpace::Rate(rate) => Some(&rate.of),
+            IdSpace::Cross(cross) => Some(&cross.of),
             _ => None,
         }
     }

@@ -171,7 +171,7 @@ impl Scorer {
     pub fn is_unseen(&self, field: usize, id: u32) -> bool {
         let ids = &self.schema.tables[self.schema.fields[field].table].ids;
         match ids {
-            IdSpace::Hash { .. } => !self.is_met(field, id),
+            IdSpace::Hash { .. } | IdSpace::Cross(_) => !self.is_met(field, id),
             _ => ids.is_unknown(id),
         }
     }

@@ -103,7 +103,7 @@ impl Spec {
             name: table.name.clone(),
             rows: table.ids.n_rows(),
             unknown: match table.ids {
-                IdSpace::Hash { .. } => table.ids.unknown(),
+                IdSpace::Hash { .. } | IdSpace::Cross(_) => table.ids.unknown(),
                 _ => None,
             },
         });

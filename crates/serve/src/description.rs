@@ -126,7 +126,7 @@ fn config_type(tensor: &TensorDescription) -> &'static str {
 fn inputs(schema: &Schema) -> Vec<TensorDescription> {
     let mut inputs: Vec<TensorDescription> = Vec::new();
     for (f, field) in schema.fields.iter().enumerate() {
-        if schema.rate(f).is_none() && inputs.iter().all(|input| input.name != field.column) {
+        if schema.parts(f).is_none() && inputs.iter().all(|input| input.name != field.column) {
             inputs.push(TensorDescription {
                 name: field.column.clone(),
                 datatype: datatype(field, schema),
@@ -146,7 +146,7 @@ fn shape(field: &Field, schema: &Schema) -> Vec<i64> {
 
 fn datatype(field: &Field, schema: &Schema) -> &'static str {
     match schema.tables[field.table].ids {
-        IdSpace::Hash { .. } | IdSpace::Vocabulary { .. } => "BYTES",
+        IdSpace::Hash { .. } | IdSpace::Vocabulary { .. } | IdSpace::Cross(_) => "BYTES",
         IdSpace::Scaled { .. }
         | IdSpace::Quantiles { .. }
         | IdSpace::Piecewise(_)

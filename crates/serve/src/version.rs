@@ -150,9 +150,9 @@ impl Version {
         let mut outputs: Vec<String> = schema.tasks.iter().map(|task| task.name.clone()).collect();
         outputs.extend(product.as_ref().map(|product| product.name.clone()));
         let mut fields_of: HashMap<Box<str>, Vec<usize>> = HashMap::new();
-        // A past rate is of ids that other fields read.
+        // Crosses and past rates are of ids that other fields read.
         let columns = schema.fields.iter().enumerate();
-        for (f, field) in columns.filter(|&(f, _)| schema.rate(f).is_none()) {
+        for (f, field) in columns.filter(|&(f, _)| schema.parts(f).is_none()) {
             fields_of
                 .entry(field.column.as_str().into())
                 .or_default()
@@ -247,7 +247,7 @@ impl Version {
             let mut fields: Vec<usize> = fields.flatten().copied().collect();
             fields.sort_unstable();
             fields.dedup();
-            self.rankers.get(&self.with_rates(fields));
+            self.rankers.get(&self.with_derived(fields));
         }
     }
 

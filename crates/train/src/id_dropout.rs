@@ -8,7 +8,7 @@
 //! row "unknown" learns the average effect of an id (docs/decisions/0032-ids-that-become-unknown.md).
 
 use ncs_features::piecewise::{MISSING, PER_ROW};
-use ncs_features::{Batch, Field, FieldIds, Schema};
+use ncs_features::{Batch, Field, FieldIds, IdSpace, Schema};
 use ncs_model::CounterRng;
 use ncs_readers::batches::BatchPlan;
 use ncs_readers::cache::{Cache, CacheError};
@@ -44,6 +44,9 @@ pub enum IdDropoutPlan {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct IdDropout {
     fields: Vec<Option<(f64, u32)>>,
+    /// Crosses, their rows of unknown combinations, and the fields that they are of: a combination with an unknown id is
+    /// unknown.
+    crosses: Vec<(usize, u32, Vec<usize>)>,
     /// Past-rate fields and their source fields: an unknown id has no past rate.
     rates: Vec<(usize, Vec<usize>)>,
 }
@@ -61,14 +64,20 @@ impl IdDropout {
     ) -> Result<IdDropout, CacheError> {
         let unknown = |field: &Field| schema.tables[field.table].ids.unknown();
         let unknown: Vec<Option<u32>> = schema.fields.iter().map(unknown).collect();
+        let unknown_of = |f: usize| schema.tables[schema.fields[f].table].ids.unknown();
         let rates: Vec<f64> = match (plan, valid) {
             (IdDropoutPlan::Rate(rate), _) => vec![rate; unknown.len()],
             (IdDropoutPlan::Auto, Some(valid)) => later_rates(schema, &unknown, train, valid)?,
             _ => return Ok(IdDropout::default()),
         };
+        let crosses = (0..schema.fields.len()).filter_map(|f| Some((f, cross_of(schema, f)?)));
+        let crosses: Vec<(usize, Vec<usize>)> = crosses.collect();
+        let rates = beside_parts(rates, &crosses);
         let pairs = rates.into_iter().zip(unknown);
         let past = (0..schema.fields.len()).filter_map(|f| Some((f, schema.rate(f)?.of.clone())));
+        let of_cross = |(f, of): (usize, Vec<usize>)| Some((f, unknown_of(f)?, of));
         Ok(IdDropout {
+            crosses: crosses.into_iter().filter_map(of_cross).collect(),
             rates: past.collect(),
             fields: pairs
                 .map(|(rate, id)| id.filter(|_| rate > 0.0).map(|id| (rate, id)))
@@ -94,9 +103,26 @@ impl IdDropout {
                 }
             }
         }
+        for (cross, unknown, of) in &self.crosses {
+            self.forget_combinations(batch, *cross, *unknown, of);
+        }
         for (rate, of) in &self.rates {
             for &f in of {
                 self.forget(batch, *rate, f);
+            }
+        }
+    }
+
+    /// Makes a combination unknown in the rows where one of its ids has become unknown.
+    fn forget_combinations(&self, batch: &mut Batch, cross: usize, unknown: u32, of: &[usize]) {
+        for &f in of {
+            let Some((_, unknown_part)) = self.of_field(f) else {
+                continue;
+            };
+            for row in 0..batch.n_rows {
+                if batch.fields[f].ids[row] == unknown_part && batch.fields[cross].ids[row] != 0 {
+                    batch.fields[cross].ids[row] = unknown;
+                }
             }
         }
     }
@@ -114,6 +140,24 @@ impl IdDropout {
             }
         }
     }
+}
+
+/// Returns the fields that a field crosses, if it is a cross.
+fn cross_of(schema: &Schema, f: usize) -> Option<Vec<usize>> {
+    match &schema.tables[schema.fields[f].table].ids {
+        IdSpace::Cross(cross) => Some(cross.of.clone()),
+        _ => None,
+    }
+}
+
+/// Returns the rates with those of crosses lowered, since a combination becomes unknown with its parts already: for a
+/// rate `p` of the cross and the probability `q` that none of its parts becomes unknown, `1 - (1 - p) / q`.
+fn beside_parts(mut rates: Vec<f64>, crosses: &[(usize, Vec<usize>)]) -> Vec<f64> {
+    for (cross, of) in crosses {
+        let stays: f64 = of.iter().map(|&part| 1.0 - rates[part]).product();
+        rates[*cross] = (1.0 - (1.0 - rates[*cross]) / stays).max(0.0);
+    }
+    rates
 }
 
 /// Returns the dropout rate of each field: 0 if as many values are unknown in training as in validation.
@@ -201,7 +245,7 @@ mod tests {
         };
         let dropout = IdDropout {
             fields: vec![Some((0.25, 1)), None],
-            rates: vec![],
+            ..IdDropout::default()
         };
         let dropped = |rng| {
             let mut batch = batch.clone();
@@ -244,6 +288,7 @@ mod tests {
         let dropout = IdDropout {
             fields: vec![Some((0.25, 1)), None, None],
             rates: vec![(2, vec![1, 0])],
+            ..IdDropout::default()
         };
         dropout.apply(&mut batch, CounterRng::new(1, "ids"));
         let rows = batch.fields[2].numbers.chunks(PER_ROW);
@@ -252,5 +297,39 @@ mod tests {
             assert!(*id == 1 || *numbers == [0.5; PER_ROW]);
         }
         assert!(batch.fields[0].ids.contains(&1));
+    }
+
+    #[test]
+    fn a_combination_becomes_unknown_with_its_parts() {
+        let ids = |id| FieldIds {
+            ids: vec![id; 1000],
+            ..FieldIds::default()
+        };
+        let mut batch = Batch {
+            n_rows: 1000,
+            fields: vec![ids(7), ids(8), ids(9)],
+            ..Batch::default()
+        };
+        let dropout = IdDropout {
+            fields: vec![Some((0.25, 1)), None, None],
+            crosses: vec![(2, 51, vec![0, 1])],
+            ..IdDropout::default()
+        };
+        dropout.apply(&mut batch, CounterRng::new(1, "ids"));
+        let pairs = batch.fields[0].ids.iter().zip(&batch.fields[2].ids);
+        assert!(
+            pairs
+                .clone()
+                .all(|(part, cross)| (*part == 1) == (*cross == 51))
+        );
+        assert!(batch.fields[2].ids.contains(&51) && batch.fields[2].ids.contains(&9));
+        assert_eq!(
+            beside_parts(vec![0.2, 0.0, 0.6], &[(2, vec![0, 1])]),
+            [0.2, 0.0, 0.5]
+        );
+        assert_eq!(
+            beside_parts(vec![0.5, 0.0, 0.2], &[(2, vec![0, 1])])[2],
+            0.0
+        );
     }
 }

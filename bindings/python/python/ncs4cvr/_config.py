@@ -122,6 +122,21 @@ class ColumnSettingsNumeric(TypedDict, total=False):
     transform: Transform
 
 
+class ColumnSettingsCross(TypedDict, total=False):
+    """A category for each combination of the values of two or three features, by hash: missing where one of them is. In
+        requests it follows from these features.
+
+    Keys:
+        buckets: Number of buckets; more than there are combinations.
+        kind:
+        of: The features: categorical columns of [columns], each with one value a row.
+    """
+
+    buckets: int
+    kind: Literal["cross"]
+    of: list[str]
+
+
 class ColumnSettingsVector(TypedDict, total=False):
     """A list of numbers of one length, such as an embedding by another model. Null, an empty list and an empty text mean
         that there is none.
@@ -144,7 +159,7 @@ class ColumnSettingsVector(TypedDict, total=False):
     standardise: bool
 
 
-ColumnSettings = Union[ColumnSettingsCategorical, ColumnSettingsList, ColumnSettingsNumeric, ColumnSettingsVector]
+ColumnSettings = Union[ColumnSettingsCategorical, ColumnSettingsList, ColumnSettingsNumeric, ColumnSettingsCross, ColumnSettingsVector]
 
 
 Column = Union[ColumnKind, ColumnSettings]

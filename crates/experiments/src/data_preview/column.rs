@@ -1,14 +1,17 @@
 //! Preview of a feature.
 
 use ncs_features::{
-    Block, Field, HashFunction, IdSpace, IdSpacePlan, NumericPlan, Schema, SchemaPlan,
+    Block, Cross, Encoder, Field, HashFunction, IdSpace, IdSpacePlan, NumericPlan, Schema,
+    SchemaPlan,
 };
 use serde::Serialize;
+use std::collections::HashSet;
 
 use super::gathered::{Gathered, Reads};
 use super::{doubts, leak, list_texts};
 use crate::exact_values::{Folds, are_informative};
 use crate::past_rates::worth;
+use crate::progress::grouped;
 
 /// Preview of a feature from the first rows.
 #[derive(Clone, Debug, Serialize)]
@@ -17,7 +20,7 @@ pub(crate) struct ColumnLook {
     pub(crate) name: String,
     /// The column of the log.
     pub(crate) column: String,
-    /// `categorical`, `list`, `numeric` or `vector`.
+    /// `categorical`, `list`, `numeric`, `vector` or `cross`.
     pub(crate) kind: &'static str,
     /// Type of the values in the file: `text`, `integer`, `number` or `time`.
     pub(crate) holds: &'static str,
@@ -72,6 +75,9 @@ impl FeaturePreview<'_> {
         blocks: impl Iterator<Item = &'b Block>,
     ) -> ColumnLook {
         let table = &self.plan.tables[field.table];
+        if let IdSpacePlan::Cross(cross) = &table.ids {
+            return self.cross(number, field, cross, blocks);
+        }
         let is_numeric = matches!(table.ids, IdSpacePlan::Numeric(_));
         let gathered = Gathered::of(field, Reads::of(&table.ids), blocks);
         ColumnLook {
@@ -95,6 +101,62 @@ impl FeaturePreview<'_> {
                 self.past_rate(field, &gathered)
             },
             warnings: self.warnings(number, field, &table.ids, &gathered),
+        }
+    }
+
+    /// Returns the preview of a cross: its combinations, and a warning where many share a bucket.
+    fn cross<'b>(
+        &self,
+        number: usize,
+        field: &Field,
+        cross: &Cross,
+        blocks: impl Iterator<Item = &'b Block>,
+    ) -> ColumnLook {
+        let (mut buckets, mut nulls, mut combinations) = (HashSet::new(), 0, HashSet::new());
+        if let Some(schema) = self.fitted {
+            let encoder = Encoder::new(schema.clone().into());
+            // The rows have been encoded before, so that this cannot fail.
+            for batch in blocks.filter_map(|block| encoder.encode_features(block).ok()) {
+                for (row, &id) in batch.fields[number].ids.iter().enumerate() {
+                    let parts = cross.of.iter().map(|&part| batch.fields[part].ids[row]);
+                    match id {
+                        0 => nulls += 1,
+                        _ => drop((
+                            buckets.insert(id),
+                            combinations.insert(parts.collect::<Vec<u32>>()),
+                        )),
+                    }
+                }
+            }
+        }
+        let parts = cross
+            .of
+            .iter()
+            .map(|&part| self.plan.fields[part].column.as_str());
+        let columns = parts.collect::<Vec<_>>().join(" + ");
+        let shares = combinations.len() - buckets.len().min(combinations.len());
+        let is_full = shares * 10 > combinations.len();
+        let warning = is_full.then(|| {
+            format!(
+                "cross {:?} has {} combinations {}, and {shares} of them share a bucket with another: state more buckets than {}",
+                field.name,
+                grouped(combinations.len() as u64),
+                self.which,
+                grouped(cross.buckets.into()),
+            )
+        });
+        ColumnLook {
+            name: field.name.clone(),
+            column: columns.clone(),
+            kind: "cross",
+            holds: "",
+            table: self.plan.tables[field.table].name.clone(),
+            ids: format!("{columns}, {}", ids(&self.plan.tables[field.table].ids)),
+            distinct: combinations.len(),
+            nulls,
+            examples: Vec::new(),
+            advice: None,
+            warnings: warning.into_iter().collect(),
         }
     }
 
@@ -193,6 +255,7 @@ fn ids(plan: &IdSpacePlan) -> String {
             };
             format!("{name}, {buckets} buckets")
         }
+        IdSpacePlan::Cross(cross) => format!("{} buckets", cross.buckets),
         IdSpacePlan::Vocabulary { min_count, .. } => format!("vocabulary, seen {min_count} times"),
         IdSpacePlan::Numeric(NumericPlan::Standardise) => "standardised".to_owned(),
         IdSpacePlan::Numeric(NumericPlan::Log) => "log, standardised".to_owned(),

@@ -30,7 +30,9 @@ impl Reads {
         match ids {
             IdSpacePlan::Numeric(NumericPlan::Vector(vector)) => Reads::Vectors(vector.length),
             IdSpacePlan::Numeric(_) => Reads::Numbers,
-            IdSpacePlan::Hash { .. } | IdSpacePlan::Vocabulary { .. } => Reads::Texts,
+            IdSpacePlan::Hash { .. } | IdSpacePlan::Vocabulary { .. } | IdSpacePlan::Cross(_) => {
+                Reads::Texts
+            }
         }
     }
 }

@@ -323,6 +323,7 @@ fn table_key(plan: &RunPlan, table: &TablePlan) -> Vec<String> {
 pub(super) fn rows_planned(table: &TablePlan) -> u64 {
     match table.ids {
         IdSpacePlan::Hash { buckets, .. } => u64::from(buckets) + 2,
+        IdSpacePlan::Cross(ref cross) => u64::from(cross.buckets) + 2,
         IdSpacePlan::Vocabulary { max_size, .. } => u64::from(max_size.unwrap_or(0)) + 2,
         IdSpacePlan::Numeric(NumericPlan::Quantiles { buckets }) => u64::from(buckets) + 1,
         IdSpacePlan::Numeric(NumericPlan::Standardise | NumericPlan::Log) => 3,

@@ -30,10 +30,10 @@ impl SeenIds {
     /// Creates an empty set of seen ids.
     pub fn new(schema: &Arc<Schema>) -> SeenIds {
         let ids = |ids: &IdSpace| match ids {
-            IdSpace::Hash { .. } if ids.n_rows() <= MOST_BITS => {
+            _ if ids.is_hashed() && ids.n_rows() <= MOST_BITS => {
                 Ids::Bits(vec![0; ids.n_rows().div_ceil(64)])
             }
-            IdSpace::Hash { .. } => Ids::Some(HashSet::new()),
+            _ if ids.is_hashed() => Ids::Some(HashSet::new()),
             _ => Ids::None,
         };
         SeenIds {

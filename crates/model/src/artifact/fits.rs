@@ -60,6 +60,9 @@ fn check_columns(schema: &Schema) -> Result<(), String> {
             });
             checked.map_err(|what| format!("table \"{}\" {what}", table.name))?;
         }
+        if let IdSpace::Cross(cross) = &table.ids {
+            cross.check(schema, place)?;
+        }
         if let Some(rate) = table.ids.rate() {
             rate.check(schema, place)?;
         }

@@ -7,7 +7,7 @@ use crate::spec::Spec;
 use crate::tensor_file::{self, TensorFileError};
 use crate::units::UnitOwners;
 use ncs_features::coverage::Shares;
-use ncs_features::{Schema, ValueRule};
+use ncs_features::{IdSpace, Schema, ValueRule};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,7 +15,7 @@ use std::path::Path;
 /// The newest version of the files; readers reject later ones.
 pub const VERSION: u32 = 6;
 
-/// Version of files without vectors that come with the rows, and without tasks of values.
+/// Version of files without vectors that come with the rows, crosses, and tasks of values.
 const RATED: u32 = 5;
 
 /// Version of files without past counts and rates, and without ids by MurmurHash3.
@@ -112,7 +112,8 @@ pub(super) fn version(artifact: &Artifact) -> u32 {
         .any(|table| table.range.is_some());
     let mut tables = artifact.schema.tables.iter();
     let has_values = !artifact.spec.links.is_empty();
-    if has_values || tables.clone().any(|table| table.ids.vector().is_some()) {
+    let is_latest = |ids: &IdSpace| matches!(ids, IdSpace::Vector(_) | IdSpace::Cross(_));
+    if has_values || tables.clone().any(|table| is_latest(&table.ids)) {
         VERSION
     } else if tables.any(|table| table.ids.rate().is_some() || table.ids.is_hashed_in_graphs()) {
         RATED

@@ -384,12 +384,13 @@ fn each_block(
 fn unfitted_encoder(plan: &SchemaPlan) -> Encoder {
     let table = |table: &TablePlan| Table {
         name: table.name.clone(),
-        ids: match table.ids {
+        ids: match &table.ids {
             IdSpacePlan::Hash { .. } | IdSpacePlan::Vocabulary { .. } => IdSpace::Hash {
                 buckets: 1,
                 function: HashFunction::Xxh3,
                 unknown: true,
             },
+            IdSpacePlan::Cross(cross) => IdSpace::Cross(cross.clone()),
             IdSpacePlan::Numeric(NumericPlan::Quantiles { .. }) => IdSpace::Quantiles {
                 boundaries: Vec::new(),
             },

@@ -5,7 +5,7 @@ use super::filter::{Sifted, rows_of};
 use crate::batches::BatchPlan;
 use crate::cache::{Cache, Draft};
 use crate::split::Part;
-use ncs_features::{ColumnCoverage, Coverage, IdSpace, LabelCounts, Schema, SeenIds};
+use ncs_features::{ColumnCoverage, Coverage, LabelCounts, Schema, SeenIds};
 use std::sync::Arc;
 
 /// Counts by part.
@@ -52,8 +52,8 @@ impl Tally {
         in_turn: bool,
         written: &[(Part, LabelCounts)],
     ) -> Result<Vec<Vec<ColumnCoverage>>, PrepareError> {
-        let is_hashed = |ids: &IdSpace| matches!(ids, IdSpace::Hash { .. });
-        let recounts = !in_turn && self.schema.tables.iter().any(|table| is_hashed(&table.ids));
+        let mut tables = self.schema.tables.iter();
+        let recounts = !in_turn && tables.any(|table| table.ids.is_hashed());
         let is_unseen = |field: usize, id: u32| self.seen.is_unseen(field, id);
         let mut columns = Vec::new();
         for (part, coverage) in Part::ALL.into_iter().zip(self.parts) {

@@ -35,9 +35,9 @@ impl Version {
                 }
             }
         }
-        let is_rate = |f: usize| self.schema().rate(f).is_some();
+        let is_derived = |f: usize| self.schema().parts(f).is_some();
         let absent: Vec<usize> = (0..read_by.len())
-            .filter(|&f| read_by[f].is_none() && !is_rate(f))
+            .filter(|&f| read_by[f].is_none() && !is_derived(f))
             .collect();
         if !absent.is_empty() {
             self.check_absent(&absent, lenient)?;
@@ -51,16 +51,16 @@ impl Version {
             }
         }
         let of_context = |&f: &usize| read_by[f] == Some("context");
-        Ok(self.with_rates((0..read_by.len()).filter(of_context).collect()))
+        Ok(self.with_derived((0..read_by.len()).filter(of_context).collect()))
     }
 
-    /// Adds to the fields of a context, ascending, with the past rates that follow from them alone.
-    pub(super) fn with_rates(&self, mut fields: Vec<usize>) -> Vec<usize> {
+    /// Adds to the fields of a context, ascending, the crosses and past rates that follow from them alone.
+    pub(super) fn with_derived(&self, mut fields: Vec<usize>) -> Vec<usize> {
         let columns = fields.clone();
         let is_there = |of: &usize| columns.binary_search(of).is_ok();
         let follows = |&f: &usize| {
-            let rate = self.schema().rate(f);
-            rate.is_some_and(|rate| rate.of.iter().all(is_there))
+            let parts = self.schema().parts(f);
+            parts.is_some_and(|parts| parts.iter().all(is_there))
         };
         fields.extend((0..self.schema().fields.len()).filter(follows));
         fields.sort_unstable();
