@@ -70,6 +70,7 @@ fn fields() -> Vec<Field> {
         pooling,
         separator: (name == "tags").then_some('|'),
         max_values,
+        beside: Default::default(),
         missing: vec!["-".to_owned(), "-1".to_owned()],
     };
     fields.into_iter().map(field).collect()

@@ -91,7 +91,7 @@ fn crosses_of_what_cannot_be_crossed_are_refused() {
     );
     refuses(
         "x = { kind = \"cross\", of = [\"user\", \"kind\"] }\ny = { kind = \"categorical\", column = \"hour\", table = \"x\" }",
-        "a number or a cross, which has no ids to share",
+        "which has no ids to share: only categories and lists have",
     );
 }
 

@@ -1,14 +1,17 @@
 //! Kinds of features, from the files to the scores: what is planted in a log is found by the feature that holds it and
 //! not without it, and a row gets the same score in training's evaluation, in batches, over HTTP and in a replay.
 
+mod boundaries;
 mod crosses;
 #[allow(dead_code, reason = "the tests of the server use the rest")]
 #[path = "../serving/harness.rs"]
 mod harness;
+mod times;
 #[path = "../trained/mod.rs"]
 mod trained;
 mod values;
 mod vectors;
+mod weighted;
 
 use std::fs;
 use std::path::Path;
@@ -79,6 +82,16 @@ pub(crate) fn train(folder: &Path, name: &str, columns: &str) -> [f64; 2] {
         let auc = metrics["tasks"][task]["auc"].as_f64();
         auc.unwrap_or_else(|| panic!("{metrics}"))
     })
+}
+
+/// Writes a training log whose tenth row holds this.
+pub(crate) fn with_value(folder: &Path, column: &str, value: Value) {
+    let text = fs::read_to_string(folder.join("train.jsonl")).unwrap();
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    let mut row: Value = serde_json::from_str(&lines[9]).unwrap();
+    row[column] = value;
+    lines[9] = row.to_string();
+    fs::write(folder.join("train.jsonl"), lines.join("\n")).unwrap();
 }
 
 /// Checks that the test rows score the same in the evaluation of the run `name`, by `ncs score`, over HTTP with these

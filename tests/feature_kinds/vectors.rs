@@ -1,13 +1,12 @@
 //! Vectors: clicks depend on an item's vector, its ids are new in every row.
 
 use std::fs;
-use std::path::Path;
 
 use ncs_model::CounterRng;
 use serde_json::{Value, json};
 
 use crate::trained::{done, ncs, refused};
-use crate::{log, run_file, same_everywhere, train};
+use crate::{log, run_file, same_everywhere, train, with_value};
 
 const LENGTH: u64 = 6;
 
@@ -74,16 +73,6 @@ fn lists_and_texts_of_the_same_numbers_give_the_same_model() {
     assert!(weights("lists") == weights("texts"));
 }
 
-/// Writes a log whose tenth row holds this.
-fn with_item(folder: &Path, item: Value) {
-    let text = fs::read_to_string(folder.join("train.jsonl")).unwrap();
-    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
-    let mut row: Value = serde_json::from_str(&lines[9]).unwrap();
-    row["item"] = item;
-    lines[9] = row.to_string();
-    fs::write(folder.join("train.jsonl"), lines.join("\n")).unwrap();
-}
-
 #[test]
 fn what_is_no_vector_is_refused_with_its_place() {
     let folder = tempfile::tempdir().unwrap();
@@ -91,7 +80,7 @@ fn what_is_no_vector_is_refused_with_its_place() {
     log(path, row);
     run_file(path, "run", DIRECT);
     let refuses = |item: Value, what: &str| {
-        with_item(path, item);
+        with_value(path, "item", item);
         let parts = ["train.jsonl", "column \"item\", row 10", what];
         refused(path, &["train", "run.toml", "--out", "run"], &parts);
         refused(path, &["check", "run.toml"], &parts);

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ncs_experiments::scoring::Stopped;
-use ncs_features::{Block, Schema};
+use ncs_features::{Block, Field, Schema};
 use ncs_readers::{Frame, Rows};
 use ncs_serve::compute::WorkerScratch;
 use ncs_serve::rank_request::RankQuery;
@@ -34,9 +34,9 @@ pub(crate) fn wanted(data: &Bound<'_, PyAny>, name: &str) -> PyResult<Frame> {
 /// Returns the columns that features read, without duplicates.
 pub(crate) fn columns(schema: &Schema) -> Vec<String> {
     let mut columns: Vec<String> = Vec::new();
-    for field in &schema.fields {
-        if !columns.contains(&field.column) {
-            columns.push(field.column.clone());
+    for column in schema.fields.iter().flat_map(Field::columns) {
+        if !columns.contains(column) {
+            columns.push(column.clone());
         }
     }
     columns

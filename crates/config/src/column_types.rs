@@ -71,6 +71,11 @@ pub(crate) enum ColumnSettings {
         max_values: Option<usize>,
         /// Splits a text into values.
         separator: Option<char>,
+        /// A column of lists of weights, one for each value: the mean or sum is that of the vectors times the weights.
+        weights: Option<String>,
+        /// The character between a value and its weight, where each text holds both, such as ":" in "sport:0.5". A value
+        /// without it has weight 1.
+        weight_separator: Option<char>,
     },
     /// A number.
     Numeric {
@@ -86,6 +91,32 @@ pub(crate) enum ColumnSettings {
         /// "quantiles" (default: 32).
         #[schemars(range(min = 2, max = 1_000_000))]
         buckets: Option<u32>,
+        /// Boundaries of buckets, ascending, in the place of a transform: the bucket that a number falls into is its id. A
+        /// number at a boundary is in the upper bucket.
+        #[schemars(length(min = 1, max = 4096))]
+        boundaries: Option<Vec<f64>>,
+        /// A second column: both hold times, and the number is the hours from the time in this column to the other, such as
+        /// the age of an item when it is shown.
+        since: Option<String>,
+        /// Unit of times that are numbers, with since. Default: told by the size of each number.
+        unit: Option<Unit>,
+    },
+    /// A part of a time as a category, such as the hour of the day. The column holds times, texts in ISO 8601 or numbers
+    /// that count since 1970.
+    Time {
+        /// The column of the log; without it, the name of the feature.
+        column: Option<String>,
+        /// Texts that mean "missing", beside null and the empty text.
+        #[serde(default)]
+        missing: Vec<String>,
+        /// The part.
+        part: TimePart,
+        /// Hours from UTC to the time zone in which the part is taken, in quarters of an hour; summer time is not known.
+        #[serde(default)]
+        #[schemars(range(min = -14.0, max = 14.0))]
+        utc_offset: f64,
+        /// Unit of times that are numbers. Default: told by the size of each number.
+        unit: Option<Unit>,
     },
     /// A category for each combination of the values of two or three features, by hash: missing where one of them is. In
     /// requests it follows from these features.
@@ -121,6 +152,38 @@ pub(crate) enum ColumnSettings {
 /// Buckets of a cross: four bytes each, and a vector for those that rows point to.
 fn cross_buckets() -> u32 {
     1_000_000
+}
+
+/// Unit of numbers that count time since 1970.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Unit {
+    /// Days.
+    Days,
+    /// Seconds.
+    Seconds,
+    /// Milliseconds.
+    Millis,
+    /// Microseconds.
+    Micros,
+    /// Nanoseconds.
+    Nanos,
+}
+
+/// A part of a time.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum TimePart {
+    /// The hour of the day, 24 values.
+    Hour,
+    /// The day of the week, 7 values.
+    Weekday,
+    /// The hour of the week, 168 values.
+    HourOfWeek,
+    /// The day of the month, 31 values.
+    Day,
+    /// The month, 12 values.
+    Month,
 }
 
 /// A hash that is the same in every release.

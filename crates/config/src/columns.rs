@@ -2,13 +2,14 @@
 
 use indexmap::IndexMap;
 use ncs_features::{
-    Cross, Field, HashFunction, IdSpacePlan, NumericPlan, Pooling, SchemaPlan, TablePlan,
-    VectorPlan,
+    Beside, Cross, Field, HashFunction, IdSpacePlan, NumericPlan, Pooling, SchemaPlan, TablePlan,
+    TimePart, VectorPlan,
 };
 
 use super::checks::Checks;
 use super::rates;
 use super::tasks;
+use super::times;
 use super::toml_types::{self, Column, ColumnKind, ColumnSettings};
 
 const QUANTILES: u32 = 32;
@@ -31,6 +32,7 @@ pub(crate) fn plan(config: &toml_types::RunFile, checks: &mut Checks<'_>) -> Sch
     let is_cross = |field: &Field| matches!(tables[field.table].ids, IdSpacePlan::Cross(_));
     for field in fields.iter().filter(|field| !is_cross(field)) {
         checks.column(&place(&field.name, checks), &field.column);
+        times::beside(field, checks);
     }
     let tasks = tasks::plan(config, &fields, checks);
     let group = config.evaluation.group.clone();
@@ -61,12 +63,15 @@ struct Read {
     pooling: Option<Pooling>,
     separator: Option<char>,
     max_values: Option<usize>,
+    beside: Beside,
 }
 
 /// Source of ids.
 enum Ids {
     /// A number has a table of its own.
     Number(NumericPlan),
+    /// A part of a time.
+    Time(TimePart),
     /// A combination of other features.
     Cross { of: Vec<String>, buckets: u32 },
     /// Ids: the table's name where one is stated, and its ids where they are.
@@ -84,6 +89,7 @@ fn read(name: &str, config: &Column, checks: &mut Checks<'_>) -> Read {
         pooling,
         separator: None,
         max_values: None,
+        beside: Beside::None,
     };
     let text = || Ids::Text {
         table: None,
@@ -116,6 +122,7 @@ fn read_settings(name: &str, config: &ColumnSettings, checks: &mut Checks<'_>) -
             pooling: None,
             separator: None,
             max_values: None,
+            beside: Beside::None,
         },
         ColumnSettings::List {
             column,
@@ -127,7 +134,10 @@ fn read_settings(name: &str, config: &ColumnSettings, checks: &mut Checks<'_>) -
             pooling,
             max_values,
             separator,
+            weights,
+            weight_separator,
         } => Read {
+            beside: times::weights(name, weights, *weight_separator, *pooling, checks),
             column: raw(column),
             missing: missing.clone(),
             ids: ids(name, table, *buckets, *hash, vocabulary.as_ref(), checks),
@@ -140,13 +150,35 @@ fn read_settings(name: &str, config: &ColumnSettings, checks: &mut Checks<'_>) -
             missing,
             transform,
             buckets,
+            boundaries,
+            since,
+            unit,
         } => Read {
+            beside: times::since(name, &raw(column), since, *unit, checks),
             column: raw(column),
             missing: missing.clone(),
-            ids: Ids::Number(numeric(name, *transform, *buckets, checks)),
+            ids: Ids::Number(match boundaries {
+                Some(boundaries) => times::boundaries(name, boundaries, checks),
+                None => numeric(name, *transform, *buckets, checks),
+            }),
             pooling: None,
             separator: None,
             max_values: None,
+        },
+        ColumnSettings::Time {
+            column,
+            missing,
+            part,
+            utc_offset,
+            unit,
+        } => Read {
+            column: raw(column),
+            missing: missing.clone(),
+            ids: Ids::Time(times::part(name, *part, *utc_offset, *unit, checks)),
+            pooling: None,
+            separator: None,
+            max_values: None,
+            beside: Beside::None,
         },
         ColumnSettings::Cross { of, buckets } => Read {
             column: String::new(),
@@ -158,6 +190,7 @@ fn read_settings(name: &str, config: &ColumnSettings, checks: &mut Checks<'_>) -
             pooling: None,
             separator: None,
             max_values: None,
+            beside: Beside::None,
         },
         ColumnSettings::Vector {
             column,
@@ -176,6 +209,7 @@ fn read_settings(name: &str, config: &ColumnSettings, checks: &mut Checks<'_>) -
             pooling: None,
             separator: *separator,
             max_values: None,
+            beside: Beside::None,
         },
     }
 }
@@ -285,6 +319,7 @@ fn field(
         pooling: read.pooling,
         separator: read.separator,
         max_values: read.max_values,
+        beside: read.beside.clone(),
         missing: read.missing.clone(),
     }
 }
@@ -299,11 +334,11 @@ fn table_name(name: &str, columns: &IndexMap<&str, Read>, checks: &mut Checks<'_
     };
     match columns.get(table) {
         Some(Read {
-            ids: Ids::Number(_) | Ids::Cross { .. },
+            ids: Ids::Number(_) | Ids::Cross { .. } | Ids::Time(_),
             ..
         }) if table != name => {
             let text = format!(
-                "columns.{name}.table is {table:?}, a number or a cross, which has no ids to share"
+                "columns.{name}.table is {table:?}, which has no ids to share: only categories and lists have"
             );
             checks.say(&at, text);
             name.to_owned()
@@ -364,7 +399,8 @@ fn space(table: &str, columns: &IndexMap<&str, Read>, checks: &mut Checks<'_>) -
             continue;
         }
         let stated = match &read.ids {
-            Ids::Number(plan) => return IdSpacePlan::Numeric(*plan),
+            Ids::Number(plan) => return IdSpacePlan::Numeric(plan.clone()),
+            Ids::Time(part) => return IdSpacePlan::Time(*part),
             Ids::Cross { of, buckets } => return cross(name, of, *buckets, columns, checks),
             Ids::Text { stated, .. } => stated.as_ref(),
         };
@@ -421,8 +457,11 @@ fn cross(
 
 fn can_be_crossed(read: &Read) -> bool {
     let has_ids = match &read.ids {
-        Ids::Text { .. } => true,
-        Ids::Number(plan) => matches!(plan, NumericPlan::Quantiles { .. }),
+        Ids::Text { .. } | Ids::Time(_) => true,
+        Ids::Number(plan) => matches!(
+            plan,
+            NumericPlan::Quantiles { .. } | NumericPlan::Boundaries(_)
+        ),
         Ids::Cross { .. } => false,
     };
     has_ids && read.pooling.is_none()
@@ -431,6 +470,7 @@ fn can_be_crossed(read: &Read) -> bool {
 fn config(ids: &IdSpacePlan) -> String {
     match ids {
         IdSpacePlan::Cross(_) => "a cross".to_owned(),
+        IdSpacePlan::Time(_) => "a part of a time".to_owned(),
         IdSpacePlan::Hash { buckets, function } => {
             format!(
                 "{buckets} buckets by {}",

@@ -21,6 +21,7 @@ mod schema;
 mod search_types;
 mod start;
 mod tasks;
+mod times;
 mod toml_types;
 mod training;
 mod training_types;

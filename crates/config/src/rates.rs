@@ -85,6 +85,7 @@ fn categories(
         let what = match (ids, fields[f].pooling.is_some()) {
             (IdSpacePlan::Numeric(_), _) => Some("a number"),
             (IdSpacePlan::Cross(_), _) => Some("a cross"),
+            (IdSpacePlan::Time(_), _) => Some("a part of a time"),
             (_, true) => Some("a list"),
             _ if found.contains(&f) => Some("named twice"),
             _ => None,

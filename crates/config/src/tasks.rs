@@ -49,7 +49,8 @@ fn read(
     checks: &mut Checks<'_>,
 ) -> Task {
     if config.label.is_none() {
-        let taken: Vec<&str> = fields.iter().map(|field| field.column.as_str()).collect();
+        let taken = fields.iter().flat_map(Field::columns);
+        let taken: Vec<&str> = taken.map(String::as_str).collect();
         let others = checks.other_columns(&taken);
         checks.say(
             &["tasks", name],
@@ -147,11 +148,15 @@ fn labels(task: &Task, fields: &[Field], checks: &mut Checks<'_>) {
     }
     let forbidden = [("label", Some(&task.label)), ("truth", task.truth.as_ref())];
     for (what, column) in forbidden {
-        for field in fields.iter().filter(|field| Some(&field.column) == column) {
+        for field in fields {
+            let mut read = field.columns();
+            let Some(read) = read.find(|read| Some(*read) == column) else {
+                continue;
+            };
             let text = format!(
                 "column {:?} is a feature and the {what} of task {name:?}; it is not known when the \
                  model is asked: take it out of columns",
-                field.column
+                read
             );
             let path = place(&field.name, checks);
             checks.say(&path, text);

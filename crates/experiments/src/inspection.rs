@@ -10,7 +10,7 @@ use ncs_model::{Calibrator, Spec};
 use serde::Serialize;
 
 use crate::progress::grouped;
-use crate::run_report::{columns_of, ids_in_words};
+use crate::run_report::{columns_of, columns_read, ids_in_words};
 use crate::scoring::LoadedModel;
 use crate::sharing;
 
@@ -236,7 +236,7 @@ fn columns(schema: &Schema) -> String {
         };
         let column = match table.ids.parts() {
             Some(parts) => columns_of(schema, parts),
-            None => field.column.clone(),
+            None => columns_read(field),
         };
         vec![
             field.name.clone(),

@@ -10,7 +10,7 @@ use ncs_eval::report::{
 };
 use ncs_eval::{Binning, Metrics, PartColumns, Predictions, RunReport};
 use ncs_features::coverage::Shares;
-use ncs_features::{ColumnCoverage, Field, IdSpace, Schema, Task};
+use ncs_features::{Beside, ColumnCoverage, Field, IdSpace, Schema, Task, TimePart};
 use ncs_model::artifact::Artifact;
 use ncs_readers::Report as DataReport;
 use ncs_readers::prepare::PartReport;
@@ -90,6 +90,7 @@ fn column(schema: &Schema, field: &Field) -> ColumnSummary {
         Some(_) => "list",
         None if table.ids.vector().is_some() => "vector",
         None if matches!(table.ids, IdSpace::Cross(_)) => "cross",
+        None if matches!(table.ids, IdSpace::Time(_)) => "time",
         None if is_number => "numeric",
         None => "categorical",
     };
@@ -97,11 +98,32 @@ fn column(schema: &Schema, field: &Field) -> ColumnSummary {
         name: field.name.clone(),
         column: match table.ids.parts() {
             Some(parts) => columns_of(schema, parts),
-            None => field.column.clone(),
+            None => columns_read(field),
         },
         kind: kind.to_owned(),
         ids: ids_in_words(&table.ids),
         table_rows: table.ids.n_rows() as u64,
+    }
+}
+
+/// Returns the columns that a field reads: `tags`, `now - published`, `tags x scores`.
+pub(crate) fn columns_read(field: &Field) -> String {
+    let column = &field.column;
+    match &field.beside {
+        Beside::Since { column: since, .. } => format!("{column} - {since}"),
+        Beside::Weights { column: weights } => format!("{column} x {weights}"),
+        Beside::None | Beside::WeightAfter { .. } => column.clone(),
+    }
+}
+
+/// Returns a part of a time: `hour`, `weekday, UTC+05:30`.
+pub(crate) fn part_in_words(part: &TimePart) -> String {
+    let (name, offset) = (part.part.name(), part.offset);
+    let sign = if offset < 0 { '-' } else { '+' };
+    let (hours, minutes) = (offset.abs() / 60, offset.abs() % 60);
+    match offset {
+        0 => name.to_owned(),
+        _ => format!("{name}, UTC{sign}{hours:02}:{minutes:02}"),
     }
 }
 
@@ -123,6 +145,7 @@ pub(crate) fn ids_in_words(ids: &IdSpace) -> String {
         IdSpace::Scaled { log: false, .. } => "number".to_owned(),
         IdSpace::Quantiles { .. } => "quantiles".to_owned(),
         IdSpace::Piecewise(scale) => format!("piecewise linear, {} pieces", scale.pieces()),
+        IdSpace::Time(part) => part_in_words(part),
         IdSpace::Cross(cross) => format!("{} buckets", grouped(cross.buckets.into())),
         IdSpace::Vector(vector) => format!("{} numbers", vector.length),
         IdSpace::Rate(rate) => format!("past of {} values", grouped(rate.counts.len() as u64)),

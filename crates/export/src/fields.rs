@@ -62,9 +62,10 @@ pub(crate) fn fields(
         let table = &schema.tables[field.table];
         let input = || signature.name(f, false).cloned().unwrap_or_default();
         match &table.ids {
-            IdSpace::Hash { .. } | IdSpace::Vocabulary { .. } | IdSpace::Cross(_) => {
-                rows(graph, schema, signature, f, ids[f].clone())
-            }
+            IdSpace::Hash { .. }
+            | IdSpace::Vocabulary { .. }
+            | IdSpace::Cross(_)
+            | IdSpace::Time(_) => rows(graph, schema, signature, f, ids[f].clone()),
             IdSpace::Quantiles { boundaries } => {
                 let raw = raw(graph, field, &input(), table.range);
                 let ids = quantile(graph, &field.name, raw, boundaries, field.pooling.is_some());

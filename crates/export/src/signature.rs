@@ -98,11 +98,15 @@ impl Signature {
         let mut inputs = Vec::new();
         for (field, about) in schema.fields.iter().enumerate() {
             refuse_padding(about)?;
+            refuse_weights(about)?;
             refuse_quantiles(&about.name, &schema.tables[about.table].ids)?;
             let role = match &schema.tables[about.table].ids {
                 IdSpace::Rate(rate) if rate.of.len() == 1 => continue,
                 ids if ids.is_hashed_in_graphs() => Role::Text,
-                IdSpace::Hash { .. } | IdSpace::Vocabulary { .. } | IdSpace::Cross(_) => Role::Id,
+                IdSpace::Hash { .. }
+                | IdSpace::Vocabulary { .. }
+                | IdSpace::Cross(_)
+                | IdSpace::Time(_) => Role::Id,
                 IdSpace::Vector(vector) => Role::Vector(vector.length),
                 _ => Role::Number,
             };
@@ -178,6 +182,18 @@ fn refuse_padding(field: &Field) -> Result<(), ExportError> {
             field.name
         ),
         remedy: "train with pooling = \"mean\" or \"sum\" for it".to_owned(),
+    })
+}
+
+/// Lists come in as ids and lengths, without weights.
+fn refuse_weights(field: &Field) -> Result<(), ExportError> {
+    if !field.beside.weighs() {
+        return Ok(());
+    }
+    Err(ExportError::Refused {
+        what: format!("feature \"{}\" is a list with weights", field.name),
+        remedy: "train with the list without its weights, or serve the model by ncs serve"
+            .to_owned(),
     })
 }
 

@@ -1,7 +1,7 @@
 //! Test vectors: inputs of an exported model with the probabilities that it must give.
 
 use crate::signature::{InputTensor, Signature, TensorValues};
-use ncs_features::{Block, Column, EncodeError, Encoder, Schema, Texts, Values};
+use ncs_features::{Block, Column, EncodeError, Encoder, Field, Schema, Texts, Values};
 use ncs_model::{Scorer, SelfTest, Workspace};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -71,12 +71,12 @@ fn missing_row(schema: &Schema) -> Block {
         n_rows: 1,
         columns: Vec::new(),
     };
-    for field in &schema.fields {
-        if block.column(&field.column).is_none() {
+    for name in schema.fields.iter().flat_map(Field::columns) {
+        if block.column(name).is_none() {
             let mut texts = Texts::default();
             texts.push(b"");
             block.columns.push(Column {
-                name: field.column.clone(),
+                name: name.clone(),
                 values: Values::Text(texts),
                 ..Column::default()
             });

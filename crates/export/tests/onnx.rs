@@ -31,6 +31,7 @@ fn field(name: &str, table: usize, pooling: Option<Pooling>) -> Field {
         pooling,
         separator: None,
         max_values: None,
+        beside: Default::default(),
         missing: vec!["-1".into()],
     }
 }

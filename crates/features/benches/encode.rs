@@ -22,6 +22,7 @@ fn schema(ids: &IdSpace) -> Schema {
         pooling: None,
         separator: None,
         max_values: None,
+        beside: Default::default(),
         missing: vec!["-1".into()],
     };
     let table = |i: usize| Table {

@@ -160,6 +160,15 @@ fn id_space(is: &IdSpace, plan: &IdSpacePlan) -> Option<String> {
                 )
             })
         }
+        (
+            IdSpace::Quantiles { boundaries },
+            IdSpacePlan::Numeric(NumericPlan::Boundaries(planned)),
+        ) => (boundaries != planned)
+            .then(|| "it has other boundaries than in the model; keep the model's".to_owned()),
+        (IdSpace::Time(part), IdSpacePlan::Time(plan)) => (part != plan).then(|| {
+            "it is another part of the time, or of another utc_offset or unit, than in the model; keep the model's"
+                .to_owned()
+        }),
         (IdSpace::Cross(cross), IdSpacePlan::Cross(plan)) => (cross != plan).then(|| {
             "it is a cross of other columns, or of another number of buckets, than in the model; keep the model's"
                 .to_owned()

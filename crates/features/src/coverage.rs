@@ -42,14 +42,18 @@ pub fn farthest(batch: &Batch, row: usize) -> Option<(f32, usize)> {
 }
 
 /// Returns the number of values of a field in all rows of a batch, and of those that training did not see; a
-/// number is one value, and has no id.
-pub fn count_values(ids: &FieldIds, is_unseen: impl Fn(u32) -> bool) -> (u64, u64) {
+/// number (a field whose rows [`crate::IdSpace::weighs_rows`]) is one value, and has no id.
+pub fn count_values(
+    ids: &FieldIds,
+    is_number: bool,
+    is_unseen: impl Fn(u32) -> bool,
+) -> (u64, u64) {
     if !ids.numbers.is_empty() {
         let rows = ids.numbers.chunks(ids.width.max(1));
         return (rows.filter(|row| !row[0].is_nan()).count() as u64, 0);
     }
     let known = ids.ids.iter().filter(|&&id| id > 0);
-    if ids.weights.is_empty() {
+    if !is_number {
         let unseen = known.clone().filter(|&&id| is_unseen(id)).count();
         return (known.count() as u64, unseen as u64);
     }
@@ -257,7 +261,9 @@ impl Coverage {
         let labels = Labels::new(&batch.labels, &rows);
         for (f, column) in self.columns.iter_mut().enumerate() {
             let ids = &batch.fields[f];
-            let found = column.count(ids, &rows, |id| is_unseen(f, id));
+            let table = &self.schema.tables[self.schema.fields[f].table];
+            let is_number = table.ids.weighs_rows();
+            let found = column.count(ids, &rows, is_number, |id| is_unseen(f, id));
             column.count_labels(&labels, &found);
         }
     }
@@ -278,7 +284,8 @@ impl Coverage {
             let ids = &batch.fields[f];
             let is_unseen = |id| is_unseen(f, id);
             let column = &mut self.columns[f];
-            let found = column.count(ids, rows, is_unseen);
+            let is_number = schema.tables[field.table].ids.weighs_rows();
+            let found = column.count(ids, rows, is_number, is_unseen);
             column.count_labels(&labels, &found);
             let clipped = ids.clipped.iter().map(|&row| row as usize);
             let clipped = clipped.filter(|row| rows.binary_search(row).is_ok());
@@ -364,10 +371,15 @@ impl<'a> Labels<'a> {
 
 impl ColumnCoverage {
     /// Counts the values of some rows.
-    fn count(&mut self, ids: &FieldIds, rows: &[usize], is_unseen: impl Fn(u32) -> bool) -> Found {
+    /// A number may have several ids: it is one value.
+    fn count(
+        &mut self,
+        ids: &FieldIds,
+        rows: &[usize],
+        is_number: bool,
+        is_unseen: impl Fn(u32) -> bool,
+    ) -> Found {
         let (mut fresh, mut nulls) = (Vec::new(), Vec::new());
-        // A number may have several ids: it is one value.
-        let is_number = !ids.weights.is_empty();
         for &row in rows {
             let (mut values, mut unseen) = (0, 0);
             if let Some(number) = ids.numbers_of(row).first() {

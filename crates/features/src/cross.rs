@@ -33,7 +33,10 @@ impl Cross {
     pub fn can_be_of(ids: &IdSpace) -> bool {
         matches!(
             ids,
-            IdSpace::Hash { .. } | IdSpace::Vocabulary { .. } | IdSpace::Quantiles { .. }
+            IdSpace::Hash { .. }
+                | IdSpace::Vocabulary { .. }
+                | IdSpace::Quantiles { .. }
+                | IdSpace::Time(_)
         )
     }
 

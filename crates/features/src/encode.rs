@@ -9,7 +9,7 @@ use crate::error::EncodeError;
 use crate::hash::TextHash;
 use crate::labels;
 use crate::piecewise::{PER_ROW, Piecewise, signed_log};
-use crate::schema::{Field, HashFunction, IdSpace, Schema};
+use crate::schema::{Field, HashFunction, IdSpace, Pooling, Schema};
 use crate::value::{FieldReader, TextBuffer};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -162,6 +162,7 @@ impl Encoder {
             IdSpace::Quantiles { boundaries } => rows.cut(boundaries),
             IdSpace::Piecewise(scale) => rows.placed(scale),
             IdSpace::Vector(vector) => vector.encode(field, block),
+            IdSpace::Time(part) => part.encode(field, block),
             // They follow from the ids of other fields, once these are there.
             IdSpace::Rate(_) | IdSpace::Cross(_) => Ok(FieldIds::default()),
             IdSpace::Scaled {
@@ -228,13 +229,29 @@ impl Rows<'_> {
     fn texts(mut self, id: impl Fn(&[u8]) -> u32) -> Result<FieldIds, EncodeError> {
         let mut out = self.empty();
         for row in 0..self.n_rows {
-            self.reader.texts(row, |text| {
+            let mut weights = Vec::new();
+            self.reader.weighted_texts(row, |text, weight| {
                 out.ids.push(text.map_or(0, &id));
+                if self.field.beside.weighs() {
+                    weights.push(weight);
+                }
                 Ok(())
             })?;
+            self.extend_factors(&mut out.weights, &weights);
             self.end_row(&mut out);
         }
         Ok(out)
+    }
+
+    /// Appends the factors of the vectors of a list from the weights of its values. The network takes the sum of the
+    /// vectors times the factors, and for a mean divides it by their number: a weighted mean needs factors of mean 1.
+    fn extend_factors(&self, factors: &mut Vec<f32>, weights: &[f64]) {
+        let total: f64 = weights.iter().sum();
+        let scale = match self.field.pooling {
+            Some(Pooling::Mean) => weights.len() as f64 / total,
+            _ => 1.0,
+        };
+        factors.extend(weights.iter().map(|weight| (weight * scale) as f32));
     }
 
     fn cut(mut self, boundaries: &[f64]) -> Result<FieldIds, EncodeError> {

@@ -123,6 +123,29 @@ pub enum EncodeError {
         /// The value, the moment, and what to do.
         what: String,
     },
+    /// Something else than a moment where a feature reads moments.
+    #[error(
+        "column \"{column}\", row {row}: \"{found}\" is not a time; write dates and times in ISO 8601 \
+         (2026-11-29T08:30:00Z) or as numbers since 1970, or name it in the feature's `missing`"
+    )]
+    NotATime {
+        /// The column.
+        column: String,
+        /// The row, from 1.
+        row: u64,
+        /// The value.
+        found: String,
+    },
+    /// Weights of a list's values that cannot be used.
+    #[error("column \"{column}\", row {row}: {what}")]
+    Weights {
+        /// The column of the weights.
+        column: String,
+        /// The row, from 1.
+        row: u64,
+        /// The reason, and the remedy.
+        what: String,
+    },
     /// A vector of another length than the others.
     #[error(
         "column \"{column}\", row {row}: a vector of {n} numbers, where length = {length} is stated; write null where a \
@@ -262,6 +285,8 @@ impl EncodeError {
             EncodeError::NotANumber { row, .. }
             | EncodeError::NotFinite { row, .. }
             | EncodeError::NotUtf8 { row, .. }
+            | EncodeError::NotATime { row, .. }
+            | EncodeError::Weights { row, .. }
             | EncodeError::VectorLength { row, .. }
             | EncodeError::NoVector { row, .. }
             | EncodeError::Label { row, .. }

@@ -155,7 +155,10 @@ enum Learner {
 impl Learner {
     fn new(plan: &IdSpacePlan) -> Learner {
         match plan {
-            IdSpacePlan::Hash { .. } | IdSpacePlan::Cross(_) => Learner::Nothing,
+            IdSpacePlan::Hash { .. } | IdSpacePlan::Cross(_) | IdSpacePlan::Time(_) => {
+                Learner::Nothing
+            }
+            IdSpacePlan::Numeric(NumericPlan::Boundaries(_)) => Learner::Nothing,
             IdSpacePlan::Vocabulary { .. } => Learner::Vocabulary(HashMap::default()),
             IdSpacePlan::Numeric(NumericPlan::Quantiles { .. } | NumericPlan::Piecewise { .. }) => {
                 Learner::Quantiles(Sample::new(QUANTILE_SAMPLE))
@@ -247,6 +250,10 @@ impl Learner {
                 (IdSpace::Vector(vector.fitted(scale)), None)
             }
             (_, IdSpacePlan::Cross(cross)) => (IdSpace::Cross(cross), None),
+            (_, IdSpacePlan::Time(part)) => (IdSpace::Time(part), None),
+            (_, IdSpacePlan::Numeric(NumericPlan::Boundaries(boundaries))) => {
+                (IdSpace::Quantiles { boundaries }, None)
+            }
             _ => unreachable!("a learner is made from its table's plan"),
         };
         Ok(Table {

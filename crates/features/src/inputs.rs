@@ -20,7 +20,7 @@ pub struct FieldInput {
 /// The values of a [`FieldInput`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum InputValues {
-    /// Ids of a hashed column, a vocabulary or a cross, as in [`crate::FieldIds::ids`].
+    /// Ids of a hashed column, a vocabulary, a cross or a part of a time, as in [`crate::FieldIds::ids`].
     Ids(Vec<u32>),
     /// Texts of a column of [`IdSpace::is_hashed_in_graphs`], as the hash reads them; empty: missing.
     Texts(Vec<String>),
@@ -55,12 +55,13 @@ impl Encoder {
         let fields = self.schema().fields.iter().enumerate();
         let input = |(f, field): (usize, &Field)| match &self.schema().tables[field.table].ids {
             ids if ids.is_hashed_in_graphs() => self.texts(field, block),
-            IdSpace::Hash { .. } | IdSpace::Vocabulary { .. } | IdSpace::Cross(_) => {
-                Ok(FieldInput {
-                    values: InputValues::Ids(batch.fields[f].ids.clone()),
-                    offsets: batch.fields[f].offsets.clone(),
-                })
-            }
+            IdSpace::Hash { .. }
+            | IdSpace::Vocabulary { .. }
+            | IdSpace::Cross(_)
+            | IdSpace::Time(_) => Ok(FieldInput {
+                values: InputValues::Ids(batch.fields[f].ids.clone()),
+                offsets: batch.fields[f].offsets.clone(),
+            }),
             IdSpace::Rate(rate) => {
                 let mut numbers = Vec::with_capacity(batch.n_rows);
                 let ids = |field: usize| (&batch.fields[field], false);
@@ -149,6 +150,7 @@ mod tests {
             pooling,
             separator: None,
             max_values: None,
+            beside: Default::default(),
             missing: vec!["-1".into()],
         }
     }

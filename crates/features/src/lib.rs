@@ -16,6 +16,7 @@
 //!         pooling: None,
 //!         separator: None,
 //!         max_values: None,
+//!         beside: Default::default(),
 //!         missing: vec!["-1".into()],
 //!     }],
 //!     tables: vec![TablePlan {
@@ -42,6 +43,7 @@
 //! ```
 
 pub mod batch;
+pub mod beside;
 pub mod block;
 pub mod canonical;
 pub mod columns;
@@ -70,12 +72,15 @@ pub mod schema;
 pub mod shown;
 pub mod system;
 pub mod time;
+pub mod time_part;
+mod time_reader;
 pub mod value;
 mod value_scales;
 pub mod vector;
 pub mod vector_reader;
 
 pub use batch::{Batch, FieldIds, NO_GROUP, Pick, RowTerms};
+pub use beside::Beside;
 pub use block::{Block, Column, Texts, Values};
 pub use canonical::ValueRule;
 pub use coverage::{ColumnCoverage, Coverage, SeenIds};
@@ -93,4 +98,6 @@ pub use schema::{
     Field, HashFunction, IdSpace, IdSpacePlan, NumericPlan, Objective, Pooling, Population,
     Product, RowRules, Schema, SchemaPlan, Table, TablePlan, Task,
 };
+pub use time_part::{Part, TimePart};
+pub use time_reader::moment;
 pub use vector::{Vector, VectorPlan};

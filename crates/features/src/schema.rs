@@ -1,12 +1,14 @@
 //! Columns, id spaces and tasks: the plan as a run file states it, and the schema once fitted.
 
 use crate::batch::RowTerms;
+use crate::beside::Beside;
 use crate::canonical::{ValueRule, canonical_text};
 use crate::cross::Cross;
 use crate::late::LateRules;
 pub use crate::objective::Objective;
 use crate::piecewise::{PER_ROW, Piecewise};
 use crate::rates::{Rate, RatesPlan};
+use crate::time_part::TimePart;
 use crate::vector::{Vector, VectorPlan};
 use serde::{Deserialize, Serialize};
 
@@ -119,12 +121,20 @@ pub struct Field {
     pub separator: Option<char>,
     /// Maximum number of values of a list; the first ones are kept.
     pub max_values: Option<usize>,
+    /// The second source of its values, if it has one.
+    #[serde(default, skip_serializing_if = "Beside::is_none")]
+    pub beside: Beside,
     /// Texts that mean "missing", beside null, the empty text and NaN. They are compared as the values
     /// are: by their one text.
     pub missing: Vec<String>,
 }
 
 impl Field {
+    /// Returns the columns that it reads: its own, and the second one if there is one.
+    pub fn columns(&self) -> impl Iterator<Item = &String> {
+        std::iter::once(&self.column).chain(self.beside.column())
+    }
+
     /// Returns the texts that mean "missing" in a column of categories, beside the empty text, as `rule` has them.
     pub fn missing_texts(&self, rule: ValueRule) -> Vec<String> {
         let text = |text: &String| match rule {
@@ -178,10 +188,12 @@ pub enum IdSpacePlan {
     Numeric(NumericPlan),
     /// Combinations of the ids of other fields.
     Cross(Cross),
+    /// Parts of moments.
+    Time(TimePart),
 }
 
 /// Encoding of a numeric column in the network.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NumericPlan {
     /// `(x - mean) / deviation` scales a learned vector, beside a learned offset vector.
@@ -198,6 +210,8 @@ pub enum NumericPlan {
         /// Number of pieces, at least 1; fewer where the column has fewer distinct values.
         pieces: u32,
     },
+    /// The bucket that it falls into is its id: `1 + number of boundaries <= x`. Ascending, distinct.
+    Boundaries(Vec<f64>),
     /// A list of numbers of one length: see [`Vector`].
     Vector(VectorPlan),
 }
@@ -257,6 +271,8 @@ pub enum IdSpace {
     Vector(Vector),
     /// Combinations of the ids of other fields. `buckets + 2` rows.
     Cross(Cross),
+    /// Parts of moments: 0 is "missing", `1 + value`.
+    Time(TimePart),
 }
 
 impl IdSpace {
@@ -272,6 +288,7 @@ impl IdSpace {
             IdSpace::Piecewise(_) | IdSpace::Rate(_) => 0,
             IdSpace::Vector(vector) => vector.n_rows(),
             IdSpace::Cross(cross) => cross.buckets as usize + 2,
+            IdSpace::Time(part) => part.n_rows(),
         }
     }
 

@@ -22,7 +22,8 @@ pub struct Timestamp {
 }
 
 /// The unit in which a number counts time since 1970.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum TimeUnit {
     /// Days, as in a date column.
     Days,
@@ -104,6 +105,11 @@ impl Timestamp {
     /// Seconds since the start of 1970, with their fraction.
     pub fn seconds_f64(self) -> f64 {
         self.seconds as f64 + f64::from(self.nanos) / f64::from(SECOND)
+    }
+
+    /// Returns the year, the month and the day of the month of the date in UTC, the latter two from 1.
+    pub fn date(self) -> (i64, i64, i64) {
+        civil(self.seconds.div_euclid(DAY))
     }
 
     /// Its whole seconds, rounded down.

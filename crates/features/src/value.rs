@@ -1,5 +1,6 @@
 //! Values as texts and as numbers: the same text and the same number from every file format.
 
+use crate::beside::Beside;
 use crate::block::{Block, Column, Values};
 use crate::canonical::{ValueRule, canonical, write_number};
 use crate::error::EncodeError;
@@ -7,7 +8,9 @@ use crate::list_text;
 use crate::schema::{Field, Pooling};
 use crate::shown;
 use crate::time::{Timestamp, time_of_day};
+use crate::time_reader::AgeReader;
 use half::{bf16, f16};
+use weighted::Weights;
 
 /// Holds the text of a value while it is looked at, so that no value costs an allocation.
 #[derive(Default)]
@@ -251,6 +254,8 @@ pub(crate) struct FieldReader<'a> {
     separator: Option<String>,
     missing: Vec<String>,
     missing_numbers: Vec<f64>,
+    weights: Weights<'a>,
+    ages: Option<AgeReader<'a>>,
     buffer: TextBuffer,
     item: Vec<u8>,
 }
@@ -267,7 +272,13 @@ impl<'a> FieldReader<'a> {
                 column: column.name.clone(),
             });
         }
+        let ages = match &field.beside {
+            Beside::Since { column, unit } => Some(AgeReader::new(field, column, *unit, block)?),
+            _ => None,
+        };
         Ok(FieldReader {
+            weights: Weights::of(field, block)?,
+            ages,
             field,
             column,
             rule,
@@ -286,29 +297,42 @@ impl<'a> FieldReader<'a> {
         row: usize,
         mut each: impl FnMut(Option<&[u8]>) -> Result<(), EncodeError>,
     ) -> Result<(), EncodeError> {
+        self.weighted_texts(row, |text, _| each(text))
+    }
+
+    /// Visits values like [`Self::texts`], with their weights, 1 for those of fields without. Values of weight 0 are
+    /// left out.
+    pub(crate) fn weighted_texts(
+        &mut self,
+        row: usize,
+        mut each: impl FnMut(Option<&[u8]>, f64) -> Result<(), EncodeError>,
+    ) -> Result<(), EncodeError> {
         let Some(pooling) = self.field.pooling else {
             let text = self.column.only_stored(row)?.map(|i| match self.rule {
                 ValueRule::Verbatim => self.buffer.plain(&self.column.values, i),
                 ValueRule::Canonical => self.buffer.text(&self.column.values, i),
             });
-            return each(text.filter(|text| !is_missing(&self.missing, text)));
+            return each(text.filter(|text| !is_missing(&self.missing, text)), 1.0);
         };
+        let separator = self.separator.as_deref();
+        let mut weights = self.weights.of_row(self.column, row, separator)?;
         let mut room = self.field.max_values.unwrap_or(usize::MAX);
         let is_text = matches!(self.column.values, Values::Text(_));
         let may_be_written = is_text && self.column.offsets.is_none();
         for i in self.column.range(row) {
             let text = self.buffer.plain(&self.column.values, i);
             let mut take = |item: &[u8]| {
+                let (item, weight) = weights.split(item)?;
                 let item = match self.rule {
                     ValueRule::Verbatim => item,
                     ValueRule::Canonical => canonical(item, &mut self.item),
                 };
                 let missing = is_missing(&self.missing, item);
-                if missing && pooling != Pooling::PaddedMean || room == 0 {
+                if missing && pooling != Pooling::PaddedMean || room == 0 || weight == 0.0 {
                     return Ok(());
                 }
                 room -= 1;
-                each((!missing).then_some(item))
+                each((!missing).then_some(item), weight)
             };
             let written = match self.rule {
                 ValueRule::Canonical if may_be_written => list_text::items_of(text),
@@ -316,10 +340,10 @@ impl<'a> FieldReader<'a> {
             };
             match written {
                 Some(written) => written.iter().try_for_each(|item| take(item))?,
-                None => items(text, self.separator.as_deref()).try_for_each(take)?,
+                None => items(text, separator).try_for_each(take)?,
             }
         }
-        Ok(())
+        weights.finish()
     }
 
     /// Returns numbers like [`Self::texts`]; they must be finite.
@@ -328,6 +352,10 @@ impl<'a> FieldReader<'a> {
         row: usize,
         mut each: impl FnMut(Option<f64>),
     ) -> Result<(), EncodeError> {
+        if let Some(ages) = &self.ages {
+            each(ages.hours(row)?);
+            return Ok(());
+        }
         let column = self.column;
         if self.field.pooling.is_none() && !matches!(column.values, Values::Text(_)) {
             let i = column.only(row)?;
@@ -417,6 +445,8 @@ fn cut<'a>(text: &'a [u8], separator: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
     }?;
     Some((&text[..at], &text[at + separator.len()..]))
 }
+
+mod weighted;
 
 #[cfg(test)]
 mod tests;

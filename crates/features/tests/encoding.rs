@@ -26,6 +26,7 @@ fn field(name: &str) -> Field {
         pooling: None,
         separator: None,
         max_values: None,
+        beside: Default::default(),
         missing: vec!["-1".into()],
     }
 }
@@ -125,6 +126,7 @@ fn lists_leave_missing_values_out_unless_padded() {
     );
     let short = Field {
         max_values: Some(1),
+        beside: Default::default(),
         ..list(Pooling::Sum)
     };
     check(short, &[2, 2], &[0, 1, 1, 2, 2]);

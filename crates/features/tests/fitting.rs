@@ -14,6 +14,7 @@ fn fitted(ids: IdSpacePlan, columns: Vec<Column>) -> Result<Schema, String> {
         pooling: None,
         separator: None,
         max_values: None,
+        beside: Default::default(),
         missing: vec![],
     };
     let mut fit = Fit::new(SchemaPlan {
@@ -92,7 +93,11 @@ const NUMERIC: [NumericPlan; 3] = [
 fn the_range_is_that_of_the_training_numbers() {
     for plan in NUMERIC {
         let numbers = [3.0, -5.0, 0.25, 12.0, 7.0];
-        let schema = fitted(IdSpacePlan::Numeric(plan), vec![column("a", &numbers)]).unwrap();
+        let schema = fitted(
+            IdSpacePlan::Numeric(plan.clone()),
+            vec![column("a", &numbers)],
+        )
+        .unwrap();
         assert_eq!(schema.tables[0].range, Some([-5.0, 12.0]), "{plan:?}");
     }
     let words = IdSpacePlan::Vocabulary {
@@ -139,7 +144,7 @@ fn a_fill_value_leaves_the_other_numbers_apart() {
             "the fill value is told from others"
         );
         for plan in NUMERIC {
-            let (_, z) = with_fill(plan, fill, n);
+            let (_, z) = with_fill(plan.clone(), fill, n);
             assert!(z.iter().all(|z| z.is_finite()), "{plan:?} {fill} {n}");
             assert!((z[99] - z[0]).abs() > 1.0, "{plan:?} {fill} {n}");
         }
@@ -151,7 +156,7 @@ fn numbers_near_the_largest_that_there_are_have_a_scale() {
     let numbers = [-1.7e308, -1e308, 0.0, 1e308, 1.7e308];
     for plan in NUMERIC {
         let columns = vec![column("a", &numbers)];
-        let schema = fitted(IdSpacePlan::Numeric(plan), columns.clone()).unwrap();
+        let schema = fitted(IdSpacePlan::Numeric(plan.clone()), columns.clone()).unwrap();
         let encoder = Encoder::new(schema.into());
         let batch = encoder
             .encode_features(&Block { n_rows: 5, columns })
@@ -251,6 +256,7 @@ fn an_extended_schema_has_new_values_at_its_end_and_all_else_as_it_was() {
                 pooling: None,
                 separator: None,
                 max_values: None,
+                beside: Default::default(),
                 missing: vec![],
             })
             .collect(),

@@ -29,6 +29,7 @@ fn field(missing: &[&str]) -> Field {
         pooling: None,
         separator: None,
         max_values: None,
+        beside: Default::default(),
         missing: missing.iter().map(|text| (*text).to_owned()).collect(),
     }
 }

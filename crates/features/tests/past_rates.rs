@@ -48,6 +48,7 @@ fn plan(rates: RatesPlan) -> SchemaPlan {
         pooling: None,
         separator: None,
         max_values: None,
+        beside: Default::default(),
         missing: vec![],
     };
     let table = |name: &&str| TablePlan {

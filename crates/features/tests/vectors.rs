@@ -12,6 +12,7 @@ fn plan(projected: bool, standardise: bool) -> SchemaPlan {
             pooling: None,
             separator: Some('|'),
             max_values: None,
+            beside: Default::default(),
             missing: vec![],
         }],
         tables: vec![TablePlan {

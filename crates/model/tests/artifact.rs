@@ -32,6 +32,7 @@ fn schema() -> Schema {
         pooling: (name == "tags").then_some(Pooling::Mean),
         separator: None,
         max_values: None,
+        beside: Default::default(),
         missing: vec![],
     };
     use ncs_testkit::task;

@@ -20,6 +20,7 @@ fn schema(n_tasks: usize) -> Schema {
         pooling: None,
         separator: None,
         max_values: None,
+        beside: Default::default(),
         missing: vec![],
     };
     use ncs_testkit::task;

@@ -40,6 +40,7 @@ fn number_field(number: usize) -> Field {
         pooling: None,
         separator: None,
         max_values: None,
+        beside: Default::default(),
         missing: vec![],
     }
 }
@@ -79,6 +80,7 @@ fn schema() -> Schema {
         pooling: *pooling,
         separator: None,
         max_values: None,
+        beside: Default::default(),
         missing: vec![],
     };
     use ncs_testkit::task;

@@ -36,6 +36,7 @@ fn schema() -> Schema {
         pooling: (name == "tags").then_some(Pooling::Mean),
         separator: (name == "tags").then_some('|'),
         max_values: None,
+        beside: Default::default(),
         missing: vec![],
     };
     let table = |name: &str| Table {

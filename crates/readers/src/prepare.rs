@@ -353,7 +353,7 @@ pub(crate) fn columns_read(
     tasks: &[Task],
     group: Option<&String>,
 ) -> Vec<String> {
-    let fields = fields.iter().map(|field| &field.column);
+    let fields = fields.iter().flat_map(Field::columns);
     let labels = tasks.iter().map(|task| &task.label);
     let truths = tasks.iter().filter_map(|task| task.truth.as_ref());
     let rules = tasks.iter().flat_map(|task| task.row_rules.columns());

@@ -21,6 +21,7 @@ fn encoder() -> Encoder {
         pooling: None,
         separator: None,
         max_values: None,
+        beside: Default::default(),
         missing: vec!["-1".into()],
     };
     let table = |name: &&str| Table {

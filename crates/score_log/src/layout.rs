@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use ncs_features::{IdSpace, Schema};
+use ncs_features::{Beside, Field, IdSpace, Schema};
 use ncs_serve::version::Identity;
 use parquet::basic::{LogicalType, Repetition, TimeUnit, Type as Physical};
 use parquet::errors::ParquetError;
@@ -126,7 +126,7 @@ impl Layout {
 /// Returns the columns that features read, in order, then the group column.
 fn feature_columns(schema: &Schema) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
-    let columns = schema.fields.iter().map(|field| &field.column);
+    let columns = schema.fields.iter().flat_map(Field::columns);
     for name in columns.chain(&schema.group) {
         if !names.contains(name) {
             names.push(name.clone());
@@ -135,23 +135,32 @@ fn feature_columns(schema: &Schema) -> Vec<String> {
     names
 }
 
-/// Returns the storage type of a column: a list if one feature reads lists; a text if the encoder reads text; else a
+/// Returns the storage type of a column: a list if one feature reads lists; a text if the encoder reads text or moments; else a
 /// vector if one reads vectors, or a number.
 fn kind(schema: &Schema, column: &str) -> Kind {
-    let fields = schema.fields.iter().filter(|field| field.column == column);
-    let reads_text = |table: usize| {
-        let ids = &schema.tables[table].ids;
-        matches!(ids, IdSpace::Hash { .. } | IdSpace::Vocabulary { .. })
+    let fields = schema.fields.iter().enumerate();
+    let is_beside = |beside: &Beside| beside.column().is_some_and(|name| name == column);
+    let reads_text = |field: &Field| {
+        let ids = &schema.tables[field.table].ids;
+        let is_text = matches!(
+            ids,
+            IdSpace::Hash { .. } | IdSpace::Vocabulary { .. } | IdSpace::Time(_)
+        );
+        // Moments keep the form in which they were sent.
+        is_text || matches!(field.beside, Beside::Since { .. })
     };
     let mut kind = if schema.group.as_deref() == Some(column) {
         Kind::Text
     } else {
         Kind::Number
     };
-    for field in fields {
+    for (f, field) in fields {
+        if field.column != column && !is_beside(&field.beside) || schema.parts(f).is_some() {
+            continue;
+        }
         match field.pooling {
             Some(_) => return Kind::Texts,
-            None if reads_text(field.table) => kind = Kind::Text,
+            None if reads_text(field) => kind = Kind::Text,
             None => {
                 if let Some(vector) = schema.tables[field.table].ids.vector() {
                     kind = Kind::Vector {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ncs_features::value::TextBuffer;
-use ncs_features::{Batch, Block, Column, Encoder, Schema, Values};
+use ncs_features::{Batch, Block, Column, Encoder, Field, Schema, Values};
 use ncs_model::Workspace;
 use ncs_readers::{ReadError, Reading, Rows, RowsBlock};
 use ncs_serve::version::Version;
@@ -175,9 +175,9 @@ fn first_hash(path: &Path, prefix: &Prefix) -> Result<String, ReadError> {
 
 fn feature_columns(schema: &Schema) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
-    for field in &schema.fields {
-        if !names.contains(&field.column) {
-            names.push(field.column.clone());
+    for column in schema.fields.iter().flat_map(Field::columns) {
+        if !names.contains(column) {
+            names.push(column.clone());
         }
     }
     names

@@ -20,6 +20,7 @@ fn schema() -> Arc<Schema> {
         pooling: name.ends_with('s').then_some(Pooling::Mean),
         separator: (*name == "tags").then_some('|'),
         max_values: None,
+        beside: Default::default(),
         missing: vec!["-1".into(), "NA".into()],
     };
     let boundaries = vec![0.5, 1.5, 2.5];

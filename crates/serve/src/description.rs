@@ -3,7 +3,7 @@
 use crate::proto::inference as proto;
 use crate::registry::Model;
 use crate::version::Version;
-use ncs_features::{Field, IdSpace, Schema};
+use ncs_features::{Beside, Field, IdSpace, Schema};
 use serde::Serialize;
 
 /// Platform and backend name in Triton's terms.
@@ -126,12 +126,14 @@ fn config_type(tensor: &TensorDescription) -> &'static str {
 fn inputs(schema: &Schema) -> Vec<TensorDescription> {
     let mut inputs: Vec<TensorDescription> = Vec::new();
     for (f, field) in schema.fields.iter().enumerate() {
-        if schema.parts(f).is_none() && inputs.iter().all(|input| input.name != field.column) {
-            inputs.push(TensorDescription {
-                name: field.column.clone(),
-                datatype: datatype(field, schema),
-                shape: shape(field, schema),
-            });
+        for column in field.columns().filter(|_| schema.parts(f).is_none()) {
+            if inputs.iter().all(|input| input.name != *column) {
+                inputs.push(TensorDescription {
+                    name: column.clone(),
+                    datatype: datatype(field, column, schema),
+                    shape: shape(field, schema),
+                });
+            }
         }
     }
     inputs
@@ -144,9 +146,17 @@ fn shape(field: &Field, schema: &Schema) -> Vec<i64> {
     }
 }
 
-fn datatype(field: &Field, schema: &Schema) -> &'static str {
+fn datatype(field: &Field, column: &str, schema: &Schema) -> &'static str {
+    match &field.beside {
+        Beside::Weights { column: weights } if weights == column => return "FP64",
+        Beside::Since { .. } => return "BYTES",
+        _ => {}
+    }
     match schema.tables[field.table].ids {
-        IdSpace::Hash { .. } | IdSpace::Vocabulary { .. } | IdSpace::Cross(_) => "BYTES",
+        IdSpace::Hash { .. }
+        | IdSpace::Vocabulary { .. }
+        | IdSpace::Cross(_)
+        | IdSpace::Time(_) => "BYTES",
         IdSpace::Scaled { .. }
         | IdSpace::Quantiles { .. }
         | IdSpace::Piecewise(_)

@@ -153,10 +153,10 @@ impl Version {
         // Crosses and past rates are of ids that other fields read.
         let columns = schema.fields.iter().enumerate();
         for (f, field) in columns.filter(|&(f, _)| schema.parts(f).is_none()) {
-            fields_of
-                .entry(field.column.as_str().into())
-                .or_default()
-                .push(f);
+            for column in field.columns() {
+                let fields = fields_of.entry(column.as_str().into()).or_default();
+                fields.push(f);
+            }
         }
         Version {
             identity: Arc::new(Identity {
@@ -207,9 +207,11 @@ impl Version {
         let request = self.n_requests.fetch_add(1, Ordering::Relaxed);
         if request.is_multiple_of(COUNT_EVERY) {
             for f in 0..self.schema().fields.len() {
+                let table = self.schema().fields[f].table;
+                let is_number = self.schema().tables[table].ids.weighs_rows();
                 let (mut values, mut unseen, mut clipped) = (0, 0, 0);
                 for ids in scores.ids.iter().map(|part| &part.fields[f]) {
-                    let found = count_values(ids, |id| self.scorer.is_unseen(f, id));
+                    let found = count_values(ids, is_number, |id| self.scorer.is_unseen(f, id));
                     (values, unseen) = (values + found.0, unseen + found.1);
                     clipped += ids.clipped.len() as u64;
                 }
@@ -243,8 +245,16 @@ impl Version {
     pub fn warm_up(&self, old: &Version) {
         for columns in old.rankers.contexts() {
             let names = columns.iter().map(|&f| &old.schema().fields[f].column);
-            let fields = names.filter_map(|name| self.fields_of.get(name.as_str()));
-            let mut fields: Vec<usize> = fields.flatten().copied().collect();
+            let names: Vec<&String> = names.collect();
+            let fields = names
+                .iter()
+                .filter_map(|name| self.fields_of.get(name.as_str()));
+            // A field of two columns is in the context if both are.
+            let is_whole = |f: &usize| {
+                let mut columns = self.schema().fields[*f].columns();
+                columns.all(|column| names.contains(&column))
+            };
+            let mut fields: Vec<usize> = fields.flatten().copied().filter(is_whole).collect();
             fields.sort_unstable();
             fields.dedup();
             self.rankers.get(&self.with_derived(fields));

@@ -48,6 +48,7 @@ fn schema() -> SchemaPlan {
         pooling: (name == "tags").then_some(Pooling::Mean),
         separator: (name == "tags").then_some(LIST_SEPARATOR),
         max_values: None,
+        beside: Default::default(),
         missing: vec![],
     };
     let table = |name: &str| TablePlan {

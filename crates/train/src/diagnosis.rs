@@ -105,6 +105,7 @@ mod tests {
                 pooling: None,
                 separator: None,
                 max_values: None,
+                beside: Default::default(),
                 missing: vec![],
             }],
             tables: vec![Table {

@@ -185,7 +185,10 @@ fn values(ids: &IdSpace) -> Values {
         | IdSpace::Piecewise(_)
         | IdSpace::Vector(_)
         | IdSpace::Rate(_) => Values::Float(vec![0.0, 1.5, -3.0, 7.0, 100.0]),
-        IdSpace::Hash { .. } | IdSpace::Vocabulary { .. } | IdSpace::Cross(_) => {
+        IdSpace::Hash { .. }
+        | IdSpace::Vocabulary { .. }
+        | IdSpace::Cross(_)
+        | IdSpace::Time(_) => {
             let mut texts = Texts::default();
             let each = ["v1", "", "7", "news|sport", "-"].into_iter();
             each.for_each(|text| texts.push(text.as_bytes()));

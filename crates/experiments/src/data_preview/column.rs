@@ -1,8 +1,8 @@
 //! Preview of a feature.
 
 use ncs_features::{
-    Block, Cross, Encoder, Field, HashFunction, IdSpace, IdSpacePlan, NumericPlan, Schema,
-    SchemaPlan,
+    Batch, Beside, Block, Cross, Encoder, Field, HashFunction, IdSpace, IdSpacePlan, NumericPlan,
+    Schema, SchemaPlan, TimePart,
 };
 use serde::Serialize;
 use std::collections::HashSet;
@@ -12,6 +12,7 @@ use super::{doubts, leak, list_texts};
 use crate::exact_values::{Folds, are_informative};
 use crate::past_rates::worth;
 use crate::progress::grouped;
+use crate::run_report::{columns_read, part_in_words};
 
 /// Preview of a feature from the first rows.
 #[derive(Clone, Debug, Serialize)]
@@ -20,7 +21,7 @@ pub(crate) struct ColumnLook {
     pub(crate) name: String,
     /// The column of the log.
     pub(crate) column: String,
-    /// `categorical`, `list`, `numeric`, `vector` or `cross`.
+    /// `categorical`, `list`, `numeric`, `vector`, `cross` or `time`.
     pub(crate) kind: &'static str,
     /// Type of the values in the file: `text`, `integer`, `number` or `time`.
     pub(crate) holds: &'static str,
@@ -72,17 +73,19 @@ impl FeaturePreview<'_> {
         &self,
         number: usize,
         field: &Field,
-        blocks: impl Iterator<Item = &'b Block>,
+        blocks: impl Iterator<Item = &'b Block> + Clone,
     ) -> ColumnLook {
         let table = &self.plan.tables[field.table];
-        if let IdSpacePlan::Cross(cross) = &table.ids {
-            return self.cross(number, field, cross, blocks);
+        match &table.ids {
+            IdSpacePlan::Cross(cross) => return self.cross(number, field, cross, blocks),
+            IdSpacePlan::Time(part) => return self.time(number, field, part, blocks),
+            _ => {}
         }
         let is_numeric = matches!(table.ids, IdSpacePlan::Numeric(_));
         let gathered = Gathered::of(field, Reads::of(&table.ids), blocks);
         ColumnLook {
             name: field.name.clone(),
-            column: field.column.clone(),
+            column: columns_read(field),
             kind: match (Reads::of(&table.ids), field.pooling) {
                 (Reads::Vectors(_), _) => "vector",
                 (Reads::Numbers, _) => "numeric",
@@ -91,7 +94,7 @@ impl FeaturePreview<'_> {
             },
             holds: gathered.holds,
             table: table.name.clone(),
-            ids: ids(&table.ids),
+            ids: with_beside(ids(&table.ids), field),
             distinct: gathered.counts.len(),
             nulls: gathered.nulls,
             examples: gathered.examples(),
@@ -113,19 +116,14 @@ impl FeaturePreview<'_> {
         blocks: impl Iterator<Item = &'b Block>,
     ) -> ColumnLook {
         let (mut buckets, mut nulls, mut combinations) = (HashSet::new(), 0, HashSet::new());
-        if let Some(schema) = self.fitted {
-            let encoder = Encoder::new(schema.clone().into());
-            // The rows have been encoded before, so that this cannot fail.
-            for batch in blocks.filter_map(|block| encoder.encode_features(block).ok()) {
-                for (row, &id) in batch.fields[number].ids.iter().enumerate() {
-                    let parts = cross.of.iter().map(|&part| batch.fields[part].ids[row]);
-                    match id {
-                        0 => nulls += 1,
-                        _ => drop((
-                            buckets.insert(id),
-                            combinations.insert(parts.collect::<Vec<u32>>()),
-                        )),
-                    }
+        for batch in self.encoded(blocks) {
+            for (row, &id) in batch.fields[number].ids.iter().enumerate() {
+                let parts = cross.of.iter().map(|&part| batch.fields[part].ids[row]);
+                if id == 0 {
+                    nulls += 1;
+                } else {
+                    buckets.insert(id);
+                    combinations.insert(parts.collect::<Vec<u32>>());
                 }
             }
         }
@@ -158,6 +156,52 @@ impl FeaturePreview<'_> {
             advice: None,
             warnings: warning.into_iter().collect(),
         }
+    }
+
+    /// Returns the preview of a part of a time, with a warning where all rows have the same one.
+    fn time<'b>(
+        &self,
+        number: usize,
+        field: &Field,
+        part: &TimePart,
+        blocks: impl Iterator<Item = &'b Block> + Clone,
+    ) -> ColumnLook {
+        let gathered = Gathered::of(field, Reads::Texts, blocks.clone());
+        let mut ids: HashSet<u32> = HashSet::new();
+        for batch in self.encoded(blocks) {
+            ids.extend(batch.fields[number].ids.iter().filter(|&&id| id > 0));
+        }
+        let is_mixed = self.varies.get(number) == Some(&true);
+        let warning = (ids.len() == 1 && !is_mixed).then(|| {
+            format!(
+                "feature {:?} has the same {} in all rows {}: nothing can be learned from it",
+                field.name,
+                part.part.name(),
+                self.which
+            )
+        });
+        ColumnLook {
+            name: field.name.clone(),
+            column: field.column.clone(),
+            kind: "time",
+            holds: gathered.holds,
+            table: self.plan.tables[field.table].name.clone(),
+            ids: part_in_words(part),
+            distinct: ids.len(),
+            nulls: gathered.nulls,
+            examples: gathered.examples(),
+            advice: None,
+            warnings: warning.into_iter().collect(),
+        }
+    }
+
+    /// Returns the encoded blocks; none without a fitted schema.
+    fn encoded<'b>(&self, blocks: impl Iterator<Item = &'b Block>) -> impl Iterator<Item = Batch> {
+        let encoder = self
+            .fitted
+            .map(|schema| Encoder::new(schema.clone().into()));
+        // The rows have been encoded before, so that this cannot fail.
+        blocks.filter_map(move |block| encoder.as_ref()?.encode_features(block).ok())
     }
 
     /// Returns the warnings. If nothing can be learned from the feature, other warnings are left out.
@@ -245,6 +289,16 @@ impl FeaturePreview<'_> {
     }
 }
 
+/// Adds what a field reads beside its column.
+fn with_beside(ids: String, field: &Field) -> String {
+    match &field.beside {
+        Beside::None => ids,
+        Beside::Since { column, .. } => format!("{ids}, hours since {column}"),
+        Beside::Weights { column } => format!("{ids}, weights of {column}"),
+        Beside::WeightAfter { separator } => format!("{ids}, weights after {separator:?}"),
+    }
+}
+
 fn ids(plan: &IdSpacePlan) -> String {
     match plan {
         IdSpacePlan::Hash { buckets, function } => {
@@ -256,12 +310,16 @@ fn ids(plan: &IdSpacePlan) -> String {
             format!("{name}, {buckets} buckets")
         }
         IdSpacePlan::Cross(cross) => format!("{} buckets", cross.buckets),
+        IdSpacePlan::Time(part) => part_in_words(part),
         IdSpacePlan::Vocabulary { min_count, .. } => format!("vocabulary, seen {min_count} times"),
         IdSpacePlan::Numeric(NumericPlan::Standardise) => "standardised".to_owned(),
         IdSpacePlan::Numeric(NumericPlan::Log) => "log, standardised".to_owned(),
         IdSpacePlan::Numeric(NumericPlan::Quantiles { buckets }) => format!("{buckets} quantiles"),
         IdSpacePlan::Numeric(NumericPlan::Piecewise { pieces }) => {
             format!("piecewise linear, {pieces} pieces")
+        }
+        IdSpacePlan::Numeric(NumericPlan::Boundaries(boundaries)) => {
+            format!("{} buckets by boundaries", boundaries.len() + 1)
         }
         IdSpacePlan::Numeric(NumericPlan::Vector(vector)) => {
             let enters = if vector.projected {

@@ -77,7 +77,7 @@ fn is_once_a_row(gathered: &Gathered) -> bool {
 /// Warns about a feature that seems to be of another kind than declared, or to be read in an unintended way.
 pub(super) fn of_kind(field: &Field, ids: &IdSpacePlan, gathered: &Gathered) -> Option<String> {
     match ids {
-        IdSpacePlan::Numeric(plan) => number(field, *plan, gathered),
+        IdSpacePlan::Numeric(plan) => number(field, plan, gathered),
         _ if field.pooling.is_some() => vector(field, gathered).or_else(|| scalar(field, gathered)),
         _ => None,
     }
@@ -141,7 +141,7 @@ pub(super) fn vector_text(field: &Field, n_distinct: usize) -> String {
     )
 }
 
-fn number(field: &Field, plan: NumericPlan, gathered: &Gathered) -> Option<String> {
+fn number(field: &Field, plan: &NumericPlan, gathered: &Gathered) -> Option<String> {
     if let NumericPlan::Vector(_) = plan {
         return None;
     }

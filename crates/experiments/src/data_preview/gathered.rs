@@ -30,9 +30,10 @@ impl Reads {
         match ids {
             IdSpacePlan::Numeric(NumericPlan::Vector(vector)) => Reads::Vectors(vector.length),
             IdSpacePlan::Numeric(_) => Reads::Numbers,
-            IdSpacePlan::Hash { .. } | IdSpacePlan::Vocabulary { .. } | IdSpacePlan::Cross(_) => {
-                Reads::Texts
-            }
+            IdSpacePlan::Hash { .. }
+            | IdSpacePlan::Vocabulary { .. }
+            | IdSpacePlan::Cross(_)
+            | IdSpacePlan::Time(_) => Reads::Texts,
         }
     }
 }

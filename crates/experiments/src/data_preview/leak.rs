@@ -89,6 +89,7 @@ mod tests {
             pooling: None,
             separator: None,
             max_values: None,
+            beside: Default::default(),
             missing: vec![],
         };
         let reads = if matches!(values, Values::Text(_)) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use ncs_features::hash::{below, mix, seeded_hash};
-use ncs_features::{Block, Column, Encoder, Schema, Values};
+use ncs_features::{Block, Column, Encoder, Field, Schema, Values};
 
 use super::refuse_stop;
 use crate::error::Error;
@@ -61,9 +61,9 @@ impl Sample {
     /// Returns the columns that features read, in the order of the schema.
     pub(super) fn columns(&self) -> Vec<String> {
         let mut names: Vec<String> = Vec::new();
-        for field in &self.schema.fields {
-            if !names.contains(&field.column) {
-                names.push(field.column.clone());
+        for column in self.schema.fields.iter().flat_map(Field::columns) {
+            if !names.contains(column) {
+                names.push(column.clone());
             }
         }
         names

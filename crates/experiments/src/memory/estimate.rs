@@ -324,9 +324,13 @@ pub(super) fn rows_planned(table: &TablePlan) -> u64 {
     match table.ids {
         IdSpacePlan::Hash { buckets, .. } => u64::from(buckets) + 2,
         IdSpacePlan::Cross(ref cross) => u64::from(cross.buckets) + 2,
+        IdSpacePlan::Time(part) => part.n_rows() as u64,
         IdSpacePlan::Vocabulary { max_size, .. } => u64::from(max_size.unwrap_or(0)) + 2,
         IdSpacePlan::Numeric(NumericPlan::Quantiles { buckets }) => u64::from(buckets) + 1,
         IdSpacePlan::Numeric(NumericPlan::Standardise | NumericPlan::Log) => 3,
+        IdSpacePlan::Numeric(NumericPlan::Boundaries(ref boundaries)) => {
+            boundaries.len() as u64 + 2
+        }
         IdSpacePlan::Numeric(NumericPlan::Piecewise { .. }) => 0,
         IdSpacePlan::Numeric(NumericPlan::Vector(vector)) if vector.projected => {
             u64::from(vector.length) + 2

@@ -14,6 +14,7 @@ fn schema() -> Arc<Schema> {
         pooling: (name == "tags").then_some(Pooling::Mean),
         separator: (name == "tags").then_some('|'),
         max_values: None,
+        beside: Default::default(),
         missing: vec!["-1".into()],
     };
     let table = |name: &str, ids, range| Table {

@@ -145,6 +145,7 @@ impl PastRates {
             pooling: None,
             separator: None,
             max_values: None,
+            beside: Default::default(),
             missing: Vec::new(),
         });
         schema.tables.push(Table {

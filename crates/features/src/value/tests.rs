@@ -39,6 +39,7 @@ fn lists_in_brackets_are_read_and_items_lose_the_blanks_around_them() {
         pooling: Some(Pooling::Mean),
         separator: Some(','),
         max_values: Some(3),
+        beside: Default::default(),
         missing: vec![],
     };
     let mut texts = crate::block::Texts::default();

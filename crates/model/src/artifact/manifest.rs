@@ -15,7 +15,8 @@ use std::path::Path;
 /// The newest version of the files; readers reject later ones.
 pub const VERSION: u32 = 6;
 
-/// Version of files without vectors that come with the rows, crosses, and tasks of values.
+/// Version of files without vectors that come with the rows, crosses, parts of times, second columns of features and tasks
+/// of values.
 const RATED: u32 = 5;
 
 /// Version of files without past counts and rates, and without ids by MurmurHash3.
@@ -112,8 +113,15 @@ pub(super) fn version(artifact: &Artifact) -> u32 {
         .any(|table| table.range.is_some());
     let mut tables = artifact.schema.tables.iter();
     let has_values = !artifact.spec.links.is_empty();
-    let is_latest = |ids: &IdSpace| matches!(ids, IdSpace::Vector(_) | IdSpace::Cross(_));
-    if has_values || tables.clone().any(|table| is_latest(&table.ids)) {
+    let is_latest = |ids: &IdSpace| {
+        matches!(
+            ids,
+            IdSpace::Vector(_) | IdSpace::Cross(_) | IdSpace::Time(_)
+        )
+    };
+    let mut fields = artifact.schema.fields.iter();
+    let has_beside = fields.any(|field| !field.beside.is_none());
+    if has_values || has_beside || tables.clone().any(|table| is_latest(&table.ids)) {
         VERSION
     } else if tables.any(|table| table.ids.rate().is_some() || table.ids.is_hashed_in_graphs()) {
         RATED

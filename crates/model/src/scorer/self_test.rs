@@ -14,7 +14,7 @@ impl SelfTest {
     pub fn record(scorer: &Scorer, rows: &Block) -> Option<SelfTest> {
         let is_read = |column: &&Column| {
             let mut fields = scorer.schema().fields.iter();
-            fields.any(|field| field.column == column.name)
+            fields.any(|field| field.columns().any(|read| *read == column.name))
         };
         let rows = Block {
             n_rows: rows.n_rows,

@@ -20,6 +20,7 @@ pub(super) fn schema() -> Schema {
         pooling,
         separator: None,
         max_values: None,
+        beside: Default::default(),
         missing: vec![],
     };
     use ncs_testkit::task;

@@ -391,9 +391,12 @@ fn unfitted_encoder(plan: &SchemaPlan) -> Encoder {
                 unknown: true,
             },
             IdSpacePlan::Cross(cross) => IdSpace::Cross(cross.clone()),
-            IdSpacePlan::Numeric(NumericPlan::Quantiles { .. }) => IdSpace::Quantiles {
-                boundaries: Vec::new(),
-            },
+            IdSpacePlan::Time(part) => IdSpace::Time(*part),
+            IdSpacePlan::Numeric(NumericPlan::Quantiles { .. } | NumericPlan::Boundaries(_)) => {
+                IdSpace::Quantiles {
+                    boundaries: Vec::new(),
+                }
+            }
             IdSpacePlan::Numeric(NumericPlan::Vector(plan)) => {
                 IdSpace::Vector(plan.fitted(Vec::new()))
             }

@@ -26,6 +26,7 @@ pub(crate) fn field(name: &str, table: usize) -> Field {
         pooling: None,
         separator: None,
         max_values: None,
+        beside: Default::default(),
         missing: vec![],
     }
 }

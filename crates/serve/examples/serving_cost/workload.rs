@@ -171,6 +171,7 @@ pub(crate) fn schema() -> Schema {
         pooling: (number >= N_SINGLE).then_some(Pooling::Mean),
         separator: None,
         max_values: None,
+        beside: Default::default(),
         missing: vec![],
     };
     let table = |number: usize| Table {

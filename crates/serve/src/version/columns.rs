@@ -5,7 +5,12 @@ use crate::api_error::{ApiError, ErrorKind};
 use crate::rank_request::RankQuery;
 use crate::wire::{listed, nearest};
 use crate::words::shown;
-use ncs_features::Column;
+use ncs_features::value::number_of_text;
+use ncs_features::{Beside, Column, Field, Texts, Values, moment};
+
+/// The parts of a request.
+const CONTEXT: &str = "context";
+const CANDIDATES: &str = "candidates";
 
 impl Version {
     /// Checks the columns of a request and returns the fields of the context, in ascending order.
@@ -14,11 +19,9 @@ impl Version {
         query: &mut RankQuery,
         lenient: bool,
     ) -> Result<Vec<usize>, ApiError> {
-        let mut read_by = vec![None; self.schema().fields.len()];
-        let parts = [
-            (&query.context, "context"),
-            (&query.candidates, "candidates"),
-        ];
+        // The part that each column of a field comes in; the second is unused where a field reads one.
+        let mut read_by = vec![[None; 2]; self.schema().fields.len()];
+        let parts = [(&query.context, CONTEXT), (&query.candidates, CANDIDATES)];
         for (block, part) in parts {
             for column in &block.columns {
                 let Some(fields) = self.fields_of.get(column.name.as_str()) else {
@@ -26,7 +29,8 @@ impl Version {
                     continue;
                 };
                 for &f in fields {
-                    if let Some(other) = read_by[f].replace(part) {
+                    let place = usize::from(self.schema().fields[f].column != column.name);
+                    if let Some(other) = read_by[f][place].replace(part) {
                         return Err(ErrorKind::Invalid.error(format!(
                             "column \"{}\" comes twice, in {other} and in {part}; send it once",
                             shown(&column.name)
@@ -35,23 +39,93 @@ impl Version {
                 }
             }
         }
-        let is_derived = |f: usize| self.schema().parts(f).is_some();
-        let absent: Vec<usize> = (0..read_by.len())
-            .filter(|&f| read_by[f].is_none() && !is_derived(f))
-            .collect();
-        if !absent.is_empty() {
-            self.check_absent(&absent, lenient)?;
-            for f in absent {
-                read_by[f] = Some("context");
-                let name = &self.schema().fields[f].column;
-                if query.context.column(name).is_none() {
-                    query.context.columns.push(null(name));
-                    query.context.n_rows = 1;
+        self.add_absent(query, &mut read_by, lenient)?;
+        let fields = self.schema().fields.iter().enumerate();
+        for (f, field) in fields.filter(|(_, field)| field.beside.column().is_some()) {
+            if read_by[f][0] != read_by[f][1] {
+                self.bring_together(query, field, read_by[f][0] == Some(CONTEXT))?;
+                read_by[f] = [Some(CANDIDATES); 2];
+            }
+        }
+        let of_context = |&f: &usize| read_by[f][0] == Some(CONTEXT);
+        Ok(self.with_derived((0..read_by.len()).filter(of_context).collect()))
+    }
+
+    /// Adds a null to the context for each absent column, if that is allowed.
+    fn add_absent(
+        &self,
+        query: &mut RankQuery,
+        read_by: &mut [[Option<&'static str>; 2]],
+        lenient: bool,
+    ) -> Result<(), ApiError> {
+        let mut absent = Vec::new();
+        for (f, field) in self.schema().fields.iter().enumerate() {
+            if self.schema().parts(f).is_some() {
+                continue;
+            }
+            for (place, name) in field.columns().enumerate() {
+                if read_by[f][place].is_none() {
+                    read_by[f][place] = Some(CONTEXT);
+                    absent.push(name.as_str());
                 }
             }
         }
-        let of_context = |&f: &usize| read_by[f] == Some("context");
-        Ok(self.with_derived((0..read_by.len()).filter(of_context).collect()))
+        if absent.is_empty() {
+            return Ok(());
+        }
+        self.check_absent(&absent, lenient)?;
+        for name in absent {
+            if query.context.column(name).is_none() {
+                query.context.columns.push(null(name));
+                query.context.n_rows = 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds to each candidate the moment of the context that a feature compares with one of the candidates': the age of an
+    /// item at the time of a request.
+    fn bring_together(
+        &self,
+        query: &mut RankQuery,
+        field: &Field,
+        own_in_context: bool,
+    ) -> Result<(), ApiError> {
+        let [own, second] = [Some(&field.column), field.beside.column()];
+        let name = if own_in_context { own } else { second };
+        let (Beside::Since { unit, .. }, Some(name)) = (&field.beside, name) else {
+            return Err(ErrorKind::Invalid.error(format!(
+                "columns {} are the values and weights of feature \"{}\"; send both in the context, or both for each \
+                 candidate",
+                listed(&field.columns().map(String::as_str).collect::<Vec<_>>()),
+                field.name
+            )));
+        };
+        // Several features may read the same column.
+        if query.candidates.column(name).is_some() {
+            return Ok(());
+        }
+        let Some(column) = query.context.column(name) else {
+            return Ok(());
+        };
+        let wrong = |error| ErrorKind::Invalid.error(format!("context: {error}"));
+        let moment = moment(field, *unit, column, 0).map_err(wrong)?;
+        let n_rows = query.candidates.n_rows;
+        let values = match &column.values {
+            // A text as a number or a moment, which takes the same memory whatever its length.
+            Values::Text(texts) => match texts_number(texts) {
+                Some(number) => Values::Float(vec![number; n_rows]),
+                None => Values::Time(vec![moment.unwrap_or_default(); n_rows]),
+            },
+            values => values.select_or_fill(std::iter::repeat_n(column.range(0).next(), n_rows)),
+        };
+        query.candidates.columns.push(Column {
+            name: name.clone(),
+            values,
+            offsets: None,
+            nulls: vec![moment.is_none(); n_rows],
+        });
+        Ok(())
     }
 
     /// Adds to the fields of a context, ascending, the crosses and past rates that follow from them alone.
@@ -86,14 +160,11 @@ impl Version {
         Err(ErrorKind::Invalid.error(what))
     }
 
-    fn check_absent(&self, absent: &[usize], lenient: bool) -> Result<(), ApiError> {
+    fn check_absent(&self, absent: &[&str], lenient: bool) -> Result<(), ApiError> {
         if lenient {
             return Ok(());
         }
-        let mut names: Vec<&str> = absent
-            .iter()
-            .map(|&f| self.schema().fields[f].column.as_str())
-            .collect();
+        let mut names = absent.to_vec();
         names.dedup();
         let (word, them) = match names.len() {
             1 => ("column", "it"),
@@ -111,8 +182,14 @@ impl Version {
 fn null(name: &str) -> Column {
     Column {
         name: name.to_owned(),
-        values: ncs_features::Values::Int(vec![0]),
+        values: Values::Int(vec![0]),
         offsets: None,
         nulls: vec![true],
     }
+}
+
+/// Returns the number in the only text.
+fn texts_number(texts: &Texts) -> Option<f64> {
+    let first = (!texts.is_empty()).then(|| texts.get(0));
+    first.and_then(number_of_text)
 }

@@ -15,6 +15,7 @@ fn schema() -> Schema {
             pooling: None,
             separator: None,
             max_values: None,
+            beside: Default::default(),
             missing: vec![],
         }],
         tables: vec![Table {

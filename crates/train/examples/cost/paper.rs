@@ -191,6 +191,7 @@ pub(crate) fn schema(size: Size) -> Schema {
         pooling: (number >= N_SINGLE).then_some(Pooling::Mean),
         separator: None,
         max_values: None,
+        beside: Default::default(),
         missing: vec![],
     };
     let table = Table {

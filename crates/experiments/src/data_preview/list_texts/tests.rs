@@ -12,6 +12,7 @@ fn warning_of(texts: &[&str], pooling: Option<Pooling>, separator: Option<char>)
         pooling,
         separator,
         max_values: None,
+        beside: Default::default(),
         missing: vec![],
     };
     let block = Block {
