@@ -59,6 +59,7 @@ impl Bench {
         let stop = AtomicBool::new(false);
         let run = Run {
             refit: None,
+            initial_rows: &[],
             earlier: self.file.plan.start.as_ref().map(|start| &start.earlier),
             network: &self.file.plan.network,
             plan: &self.file.plan.train,

@@ -257,6 +257,7 @@ fn interrupted(
             schema: &all.schema,
             data_key: all.key,
         }),
+        initial_rows: &[],
         earlier: file.plan.start.as_ref().map(|start| &start.earlier),
         network: &file.plan.network,
         plan: &file.plan.train,

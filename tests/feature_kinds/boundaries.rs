@@ -47,7 +47,7 @@ fn bands_are_found_by_their_boundaries_and_score_the_same_everywhere() {
 
 /// A number that says nothing, and is missing half of the time, in rows that are clicked more often.
 fn sometimes_missing(rng: CounterRng) -> (Value, f64) {
-    let x = (rng.bits(1) % 2 == 0).then(|| rng.uniform(0));
+    let x = (rng.bits(1).is_multiple_of(2)).then(|| rng.uniform(0));
     let logit = if x.is_none() { 1.0 } else { -1.0 };
     (json!({ "place": rng.bits(2) % 3, "x": x }), logit)
 }

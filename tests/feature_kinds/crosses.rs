@@ -10,7 +10,7 @@ use crate::{log, run_file, same_everywhere, train};
 fn row(rng: CounterRng) -> (Value, f64) {
     let (user, kind) = (rng.bits(0) % 25, rng.bits(1) % 8);
     let hour = rng.bits(2) % 3;
-    if rng.bits(3) % 10 == 0 {
+    if rng.bits(3).is_multiple_of(10) {
         return (json!({ "user": null, "kind": kind, "hour": hour }), -1.0);
     }
     let liking = CounterRng::new(8, "liking").at(user).normal(kind);

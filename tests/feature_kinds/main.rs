@@ -6,6 +6,7 @@ mod crosses;
 #[allow(dead_code, reason = "the tests of the server use the rest")]
 #[path = "../serving/harness.rs"]
 mod harness;
+mod tables;
 mod times;
 #[path = "../trained/mod.rs"]
 mod trained;

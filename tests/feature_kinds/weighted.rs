@@ -11,7 +11,7 @@ use crate::{log, run_file, same_everywhere, train, with_value};
 
 /// Up to six of thirty tags, of which most have a small weight. A list in ten is empty.
 fn row(rng: CounterRng) -> (Value, f64) {
-    let n = if rng.bits(0) % 10 == 0 {
+    let n = if rng.bits(0).is_multiple_of(10) {
         0
     } else {
         2 + rng.bits(1) % 5

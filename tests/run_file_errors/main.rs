@@ -202,7 +202,7 @@ fn unknown_choices() {
     check(
         "{ kind = \"list\", table = \"article_id\", max_values = 10 }",
         "{ max_values = 10 }",
-        "run.toml:10: columns.history needs kind: categorical, list, numeric, vector",
+        "run.toml:10: columns.history needs kind: categorical, list, numeric, time, cross, vector",
     );
 }
 
@@ -345,7 +345,7 @@ fn tables_that_disagree() {
     check(
         "table = \"article_id\"",
         "table = \"age\"",
-        "run.toml:10: columns.history.table is \"age\", a number, which has no ids to share",
+        "run.toml:10: columns.history.table is \"age\", which has no ids to share: only categories and lists have",
     );
     check(
         "kind = \"categorical\", vocabulary = { min_count = 2 }",

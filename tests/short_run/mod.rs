@@ -80,6 +80,7 @@ pub(crate) fn dies(file: &RunFile, out: &Path, after: u64) {
     let data = training::prepare_rows(&file.plan, Progress::Quiet, &stop).unwrap();
     let run = Run {
         refit: None,
+        initial_rows: &[],
         earlier: file.plan.start.as_ref().map(|start| &start.earlier),
         network: &file.plan.network,
         plan: &file.plan.train,

@@ -46,6 +46,8 @@ pub(crate) enum ColumnSettings {
         hash: Option<Hash>,
         /// Ids by vocabulary: values seen often enough in training have rows of their own.
         vocabulary: Option<Vocabulary>,
+        /// Vectors of a file at which the vectors of its values begin.
+        init: Option<Box<Init>>,
     },
     /// Several values a row, turned into ids; their vectors are pooled into one.
     List {
@@ -76,6 +78,8 @@ pub(crate) enum ColumnSettings {
         /// The character between a value and its weight, where each text holds both, such as ":" in "sport:0.5". A value
         /// without it has weight 1.
         weight_separator: Option<char>,
+        /// Vectors of a file at which the vectors of its values begin.
+        init: Option<Box<Init>>,
     },
     /// A number.
     Numeric {
@@ -152,6 +156,24 @@ pub(crate) enum ColumnSettings {
 /// Buckets of a cross: four bytes each, and a vector for those that rows point to.
 fn cross_buckets() -> u32 {
     1_000_000
+}
+
+/// A file of vectors by id.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Init {
+    /// The file: Parquet, CSV, JSON lines or Arrow with an id and a vector in each row, or a matrix in NumPy's (.npy) or the
+    /// safetensors format. Vectors must have network.dim numbers. Relative paths start at the run file.
+    pub(crate) file: String,
+    /// The column or tensor of the ids. Default: "id", or in a file of two columns the one without lists.
+    pub(crate) id: Option<String>,
+    /// The column or tensor of the vectors. Default: "vector", or in a file of two columns the one of lists.
+    pub(crate) vector: Option<String>,
+    /// For matrices: a file with the id of each row, a text with one on each line or integers in NumPy's format.
+    pub(crate) ids: Option<String>,
+    /// Whether training leaves these vectors as they are. Default: they are trained further.
+    #[serde(default)]
+    pub(crate) frozen: bool,
 }
 
 /// Unit of numbers that count time since 1970.

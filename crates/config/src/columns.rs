@@ -115,6 +115,7 @@ fn read_settings(name: &str, config: &ColumnSettings, checks: &mut Checks<'_>) -
             buckets,
             hash,
             vocabulary,
+            init: _,
         } => Read {
             column: raw(column),
             missing: missing.clone(),
@@ -136,6 +137,7 @@ fn read_settings(name: &str, config: &ColumnSettings, checks: &mut Checks<'_>) -
             separator,
             weights,
             weight_separator,
+            init: _,
         } => Read {
             beside: times::weights(name, weights, *weight_separator, *pooling, checks),
             column: raw(column),

@@ -12,6 +12,7 @@ mod data;
 mod days;
 mod funnel;
 mod given_masks;
+mod initial;
 mod kind_or_table;
 mod late;
 mod problem;
@@ -42,6 +43,7 @@ use serde::Deserialize;
 pub use data::{
     ColumnLister, FileColumns, ListingError, has_validation, list_columns, shared_cache, user_cache,
 };
+pub use initial::TableInit;
 pub use problem::{RunFileError, hint};
 pub use schema::{reference, text as json_schema};
 pub use start::StartPlan;
@@ -66,6 +68,8 @@ pub struct RunPlan {
     pub train: TrainPlan,
     /// The model that it goes on from.
     pub start: Option<StartPlan>,
+    /// The tables whose rows begin at the vectors of a file.
+    pub initial: Vec<TableInit>,
     /// Evaluation settings.
     pub evaluation: EvaluationPlan,
     /// Calibration of its probabilities, on the validation rows.
@@ -176,6 +180,16 @@ impl RunFile {
             for key in ["train", "valid", "test", "cache"] {
                 if let Some(paths) = data.get_mut(key) {
                     make_absolute(paths, &self.plan.data.root);
+                }
+            }
+        }
+        let columns = settings.get_mut("columns");
+        let columns = columns.and_then(toml::Value::as_table_mut);
+        for (_, column) in columns.into_iter().flatten() {
+            for key in ["file", "ids"] {
+                let init = column.get_mut("init");
+                if let Some(path) = init.and_then(|init| init.get_mut(key)) {
+                    make_absolute(path, &self.plan.data.root);
                 }
             }
         }
@@ -349,6 +363,7 @@ fn plan(
     let data = data::plan(&config.data, root, lister, checks)?;
     let schema = columns::plan(config, checks);
     let (network, mut train) = training::plan(config, &schema.tasks, &data, checks);
+    let initial = initial::plan(config, &schema, &data.root, checks);
     let start = start::plan(config, &schema, &network, &mut train, &data.root, checks);
     let evaluation = EvaluationPlan {
         bootstrap: config.evaluation.bootstrap,
@@ -374,6 +389,7 @@ fn plan(
         network,
         train,
         start,
+        initial,
         evaluation,
         calibration,
     })

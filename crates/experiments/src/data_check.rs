@@ -8,6 +8,7 @@ use crate::data_preview::{ColumnLook, DataPreview, FilesLook, TaskLook, Which, l
 use crate::error::Error;
 use crate::memory;
 use crate::progress::{Progress, grouped, size};
+use crate::table_init;
 
 /// Result of a check; as JSON, what `ncs check --json` prints.
 #[derive(Debug, Serialize)]
@@ -34,6 +35,7 @@ pub fn check(
     progress: Progress,
 ) -> Result<Checked, Error> {
     memory::check(file)?;
+    table_init::check(file)?;
     let look = look(file, Which { rows, all }, progress)?;
     match &look.refusal {
         Some(refusal) => Err(format!("{}{refusal}", warnings(&look)).into()),

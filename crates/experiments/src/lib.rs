@@ -36,6 +36,7 @@ pub mod slices;
 pub mod stop;
 pub mod synthetic;
 pub mod synthetic_folder;
+mod table_init;
 mod task_metrics;
 pub mod training;
 pub mod tune;

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 use ncs_config::{RunFile, RunFileError, RunPlan};
+use ncs_eval::note::Note;
 use ncs_eval::{
     MetricSettings, Metrics, PartColumns, Predictions, Resampling, RunReport, TaskPredictions,
     render_html,
@@ -36,6 +37,7 @@ use crate::predictions_file;
 use crate::progress::{Job, Progress};
 use crate::run_folder::RunFolder;
 use crate::run_report::{self, EvaluatedPart};
+use crate::table_init;
 
 const UNFIT: &str = "the trained weights do not fit the network";
 
@@ -191,6 +193,7 @@ pub fn run_with_listener(
     let folder = folder.path();
     let meter = Meter::start(folder);
     let plan = &in_folder(&file.plan, folder);
+    table_init::check(file)?;
     let data = prepare_rows(plan, progress, stop)?;
     check_features(file, &data.report.varies)?;
     let all = prepare_refit(plan, &data, progress, stop)?;
@@ -205,6 +208,8 @@ pub fn run_with_listener(
     {
         progress.log(&note.line());
     }
+    let initial = table_init::read(plan, &largest.schema)?;
+    initial.notes.iter().for_each(|note| progress.log(note));
     let run = Run {
         network: &plan.network,
         plan: &plan.train,
@@ -216,6 +221,7 @@ pub fn run_with_listener(
         checkpoint_every: CHECKPOINT_EVERY,
         stop,
         refit: all.as_ref().map(refit_rows),
+        initial_rows: &initial.tables,
         earlier: plan.start.as_ref().map(|start| &start.earlier),
     };
     let (trained, worked) = match logged::run(&run, progress, listener)? {
@@ -231,6 +237,7 @@ pub fn run_with_listener(
     let data = Data {
         rows: &data,
         all: all.as_ref(),
+        notes: &initial.notes,
     };
     finish(file, folder, data, &trained, clock)
 }
@@ -249,6 +256,8 @@ struct Data<'a> {
     rows: &'a Prepared,
     /// With validation rows among the training rows, for a refit.
     all: Option<&'a Prepared>,
+    /// Notes for the report.
+    notes: &'a [String],
 }
 
 /// Returns the plan of a run in this folder: rows are cached there, unless the plan states another place.
@@ -290,7 +299,11 @@ pub(crate) fn located(file: &RunFile, error: TrainError) -> Error {
 fn finish(
     file: &RunFile,
     folder: &Path,
-    Data { rows: data, all }: Data<'_>,
+    Data {
+        rows: data,
+        all,
+        notes: of_tables,
+    }: Data<'_>,
     trained: &Trained,
     clock: Option<&Meter>,
 ) -> Result<Finished, Error> {
@@ -320,6 +333,10 @@ fn finish(
     }
     let mut report = run_report::report(plan, &data.report, trained, &evaluated);
     report.notes.extend(notes);
+    report.notes.extend(of_tables.iter().map(|text| Note {
+        warning: false,
+        text: text.clone(),
+    }));
     report.notes.extend(earlier::note(plan, &data.schema));
     let before = || cost::wall_seconds(folder);
     report.seconds = clock.map_or_else(before, |meter| Some(meter.wall_seconds()));

@@ -86,7 +86,7 @@ pub use self_test::SelfTest;
 pub use size::{Kept, NetworkSize};
 pub use spec::{FieldSpec, LayerUse, Spec, TableSpec};
 pub use subnet::Subnet;
-pub use tables::{SlotRows, SlotRowsPart, SparseRows, Table};
+pub use tables::{InitialRows, SlotRows, SlotRowsPart, SparseRows, Table};
 pub use tensor_file::{Entry, PickedRows, TensorFile, TensorFileError, Values};
 pub use units::UnitOwners;
 pub use weights::Weights;

@@ -1,10 +1,12 @@
 //! Embedding tables. A row is initialised when training first sees its id; rows that no training row points to are
 //! never written, and read as the zero vector.
 
+mod initial_rows;
 mod slot_index;
 mod slot_rows;
 mod zero_rows;
 
+pub use initial_rows::InitialRows;
 use slot_index::SlotIndex;
 pub use slot_rows::{SlotRows, SlotRowsPart};
 use zero_rows::ZeroRows;
@@ -12,6 +14,7 @@ use zero_rows::ZeroRows;
 use crate::counter_rng::CounterRng;
 use crate::kernels::SimdLevel;
 use crate::number::Real;
+use std::sync::Arc;
 
 /// An embedding table, `[rows, dim]`. Only initialised rows take memory, beside four bytes for each row. They are
 /// stored contiguously in the order of initialisation, so that frequent ids, which tend to come
@@ -26,6 +29,8 @@ pub struct Table<R> {
     rng: CounterRng,
     deviation: f64,
     level: SimdLevel,
+    /// Vectors at which some rows begin.
+    initial: Option<Arc<InitialRows>>,
 }
 
 /// The initialised rows of a table, which are the rows that are saved.
@@ -48,7 +53,30 @@ impl<R: Real> Table<R> {
             rng,
             deviation,
             level: SimdLevel::best(),
+            initial: None,
         }
+    }
+
+    /// Makes rows that are initialised from now on begin at these vectors, where they have one.
+    ///
+    /// # Panics
+    /// If the vectors have another length than those of the table.
+    pub fn begin_at(&mut self, initial: Arc<InitialRows>) {
+        assert_eq!(initial.dim(), self.dim(), "vectors of another length");
+        self.initial = Some(initial);
+    }
+
+    /// Returns true if training leaves row `id` as it is.
+    #[inline]
+    pub fn keeps(&self, id: u32) -> bool {
+        let initial = self.initial.as_ref();
+        initial.is_some_and(|initial| initial.keeps(id))
+    }
+
+    /// Returns true if training leaves some rows as they are.
+    pub fn keeps_any(&self) -> bool {
+        let initial = self.initial.as_ref();
+        initial.is_some_and(|initial| initial.keeps_any())
     }
 
     /// Returns the length of a vector.
@@ -128,7 +156,12 @@ impl<R: Real> Table<R> {
     #[cold]
     fn init_new_row(&mut self, id: u32) {
         let (rng, deviation, level) = (self.rng, self.deviation, self.level);
+        let initial = self.initial.clone();
         let row = self.add(id);
+        if let Some(vector) = initial.as_ref().and_then(|initial| initial.get(id)) {
+            let values = row.iter_mut().zip(vector);
+            return values.for_each(|(value, &x)| *value = R::of(f64::from(x)));
+        }
         let first = u64::from(id) * row.len() as u64;
         rng.fill_normal(level, first, deviation, row);
     }
@@ -253,6 +286,25 @@ mod tests {
             "a row does not depend on the rows initialised before it"
         );
         assert_eq!((other.n_initialised(), other.is_initialised(8)), (2, false));
+    }
+
+    #[test]
+    fn rows_begin_at_their_vectors() {
+        let mut initial = InitialRows::new(3, true);
+        assert!(initial.insert(7, &[1.0, -2.0, 0.5]));
+        assert!(!initial.insert(7, &[0.0; 3]));
+        let mut table = table();
+        table.begin_at(Arc::new(initial));
+        assert_eq!((table.n_initialised(), table.row(7)), (0, &[0.0; 3][..]));
+        table.init_rows(&[3, 7]);
+        assert_eq!(table.row(7), [1.0, -2.0, 0.5]);
+        let mut other = self::table();
+        other.init_row(3);
+        assert_eq!(table.row(3), other.row(3), "others begin as they did");
+        assert!(table.keeps(7) && !table.keeps(3) && table.keeps_any());
+        let rows = table.sparse_rows();
+        table.restore(&rows).unwrap();
+        assert!(table.keeps(7), "restored rows stay kept");
     }
 
     #[test]

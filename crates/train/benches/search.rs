@@ -164,6 +164,7 @@ fn mask_search_and_training(bencher: Bencher) {
         .bench_local_refs(|folder| {
             let run = Run {
                 refit: None,
+                initial_rows: &[],
                 earlier: None,
                 network: &network,
                 plan: &plan,

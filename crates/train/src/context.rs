@@ -7,10 +7,11 @@ use crate::phase::Phase;
 use crate::plan::TrainPlan;
 use crate::trainer::TrainerContext;
 use ncs_features::{LabelCounts, Schema, Task, TaskCounts};
-use ncs_model::{CounterRng, Model, Spec};
+use ncs_model::{CounterRng, InitialRows, Model, Spec};
 use ncs_readers::batches::{BatchPlan, Rows};
 use ncs_readers::cache::Cache;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
@@ -41,6 +42,8 @@ pub(crate) struct SearchContext<'a> {
     pub(crate) id_dropout: IdDropout,
     /// Label counts whose positive rates initialise the biases of the heads.
     pub(crate) bias_counts: &'a LabelCounts,
+    /// For each table the vectors at which its rows begin; empty: at random ones.
+    pub(crate) initial_rows: &'a [Option<Arc<InitialRows>>],
     /// The model that every training starts from.
     pub(crate) earlier: Option<&'a Earlier>,
 }
@@ -57,6 +60,10 @@ impl SearchContext<'_> {
         let rates = rates(&self.bias_counts.tasks, self.schema, &self.spec);
         for t in 0..model.networks().len() {
             let network = model.network_mut(t);
+            let tables = network.tables.iter_mut().zip(self.initial_rows);
+            for (table, rows) in tables {
+                rows.iter().for_each(|rows| table.begin_at(rows.clone()));
+            }
             for (place, task) in network.tasks.clone().into_iter().enumerate() {
                 // The auxiliary head has no labels of its own.
                 if let Some(&Some(rate)) = rates.get(task) {

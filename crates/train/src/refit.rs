@@ -58,6 +58,7 @@ pub(crate) fn run(
         evidence: Vec::new(),
         id_dropout: context.id_dropout.clone(),
         bias_counts: context.bias_counts,
+        initial_rows: context.initial_rows,
         earlier: context.earlier,
     };
     let mut trainings = Vec::new();

@@ -16,7 +16,7 @@ use crate::shrinkage;
 use crate::step_budget::StepBudget;
 use ncs_features::{LabelCounts, Objective, Schema, Task, TaskCounts};
 use ncs_model::artifact::{Ancestor, Artifact};
-use ncs_model::{NetworkPlan, Spec, tensor_file};
+use ncs_model::{InitialRows, NetworkPlan, Spec, tensor_file};
 use ncs_readers::batches::Rows;
 use ncs_readers::cache::Cache;
 use serde::Serialize;
@@ -48,6 +48,9 @@ pub struct Run<'a> {
     pub stop: &'a AtomicBool,
     /// Rows of the refit after validation has chosen; required if the plan asks for a refit.
     pub refit: Option<RefitRows<'a>>,
+    /// For each table the vectors at which its rows begin, by the ids of the largest schema (that of a refit, if there is
+    /// one); empty: at random ones.
+    pub initial_rows: &'a [Option<Arc<InitialRows>>],
     /// Earlier model from which the training continues; `None`: it starts from random weights.
     pub earlier: Option<&'a Earlier>,
 }
@@ -169,6 +172,7 @@ impl Run<'_> {
             )?,
             id_dropout,
             bias_counts: self.train.label_counts(),
+            initial_rows: self.initial_rows,
             earlier: self.earlier,
         })
     }
@@ -215,6 +219,12 @@ impl Run<'_> {
         };
         hasher.update(canonical_json(&(self.network, &plan)).as_bytes());
         hasher.update(&self.data_key);
+        for (table, rows) in self.initial_rows.iter().enumerate() {
+            if let Some(rows) = rows {
+                hasher.update(format!("table {table}").as_bytes());
+                hasher.update(&rows.bytes());
+            }
+        }
         if let Some(earlier) = self.earlier {
             hasher.update(earlier.hash.as_bytes());
         }

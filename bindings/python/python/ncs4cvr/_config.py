@@ -35,10 +35,36 @@ ColumnKind = Union[Literal["categorical"], Literal["list"], Literal["numeric"]]
 Hash = Union[Literal["xxh3"], Literal["farm"], Literal["murmur3"]]
 
 
+class Init(TypedDict, total=False):
+    """A file of vectors by id.
+
+    Keys:
+        file: The file: Parquet, CSV, JSON lines or Arrow with an id and a vector in each row, or a matrix in NumPy's
+            (.npy) or the safetensors format. Vectors must have network.dim numbers. Relative paths start at the run
+            file.
+        frozen: Whether training leaves these vectors as they are. Default: they are trained further.
+        id: The column or tensor of the ids. Default: "id", or in a file of two columns the one without lists.
+        ids: For matrices: a file with the id of each row, a text with one on each line or integers in NumPy's format.
+        vector: The column or tensor of the vectors. Default: "vector", or in a file of two columns the one of lists.
+    """
+
+    file: str
+    frozen: bool
+    id: str
+    ids: str
+    vector: str
+
+
 Pooling = Union[Literal["mean"], Literal["sum"], Literal["padded_mean"]]
 
 
+TimePart = Union[Literal["hour"], Literal["weekday"], Literal["hour_of_week"], Literal["day"], Literal["month"]]
+
+
 Transform = Union[Literal["piecewise"], Literal["standardise"], Literal["log"], Literal["quantiles"]]
+
+
+Unit = Union[Literal["days"], Literal["seconds"], Literal["millis"], Literal["micros"], Literal["nanos"]]
 
 
 class Vocabulary(TypedDict, total=False):
@@ -60,6 +86,7 @@ class ColumnSettingsCategorical(TypedDict, total=False):
         buckets: Ids by hash, into so many buckets.
         column: The column of the log; without it, the name of the feature.
         hash: The hash, with buckets.
+        init: Vectors of a file at which the vectors of its values begin.
         kind:
         missing: Texts that mean "missing", beside null and the empty text.
         table: The id space: the name of another column that it shares ids with, or a name of its own.
@@ -69,6 +96,7 @@ class ColumnSettingsCategorical(TypedDict, total=False):
     buckets: int
     column: str
     hash: Hash
+    init: Init
     kind: Literal["categorical"]
     missing: list[str]
     table: str
@@ -82,6 +110,7 @@ class ColumnSettingsList(TypedDict, total=False):
         buckets: Ids by hash, into so many buckets.
         column: The column of the log; without it, the name of the feature.
         hash: The hash, with buckets.
+        init: Vectors of a file at which the vectors of its values begin.
         kind:
         max_values: Keep the first so many values.
         missing: Texts that mean "missing", beside null and the empty text.
@@ -89,11 +118,16 @@ class ColumnSettingsList(TypedDict, total=False):
         separator: Splits a text into values.
         table: The id space: the name of another column that it shares ids with, or a name of its own.
         vocabulary: Ids by vocabulary: values seen often enough in training have rows of their own.
+        weight_separator: The character between a value and its weight, where each text holds both, such as ":" in
+            "sport:0.5". A value without it has weight 1.
+        weights: A column of lists of weights, one for each value: the mean or sum is that of the vectors times the
+            weights.
     """
 
     buckets: int
     column: str
     hash: Hash
+    init: Init
     kind: Literal["list"]
     max_values: int
     missing: list[str]
@@ -101,25 +135,57 @@ class ColumnSettingsList(TypedDict, total=False):
     separator: str
     table: str
     vocabulary: Vocabulary
+    weight_separator: str
+    weights: str
 
 
 class ColumnSettingsNumeric(TypedDict, total=False):
     """A number.
 
     Keys:
+        boundaries: Boundaries of buckets, ascending, in the place of a transform: the bucket that a number falls into
+            is its id. A number at a boundary is in the upper bucket.
         buckets: Number of pieces, with transform = "piecewise" (default: 16), or of quantiles, with transform =
             "quantiles" (default: 32).
         column: The column of the log; without it, the name of the feature.
         kind:
         missing: Texts that mean "missing", beside null and the empty text.
+        since: A second column: both hold times, and the number is the hours from the time in this column to the
+            other, such as the age of an item when it is shown.
         transform: Encoding of the number.
+        unit: Unit of times that are numbers, with since. Default: told by the size of each number.
     """
 
+    boundaries: list[float]
     buckets: int
     column: str
     kind: Literal["numeric"]
     missing: list[str]
+    since: str
     transform: Transform
+    unit: Unit
+
+
+class ColumnSettingsTime(TypedDict, total=False):
+    """A part of a time as a category, such as the hour of the day. The column holds times, texts in ISO 8601 or numbers
+        that count since 1970.
+
+    Keys:
+        column: The column of the log; without it, the name of the feature.
+        kind:
+        missing: Texts that mean "missing", beside null and the empty text.
+        part: The part.
+        unit: Unit of times that are numbers. Default: told by the size of each number.
+        utc_offset: Hours from UTC to the time zone in which the part is taken, in quarters of an hour; summer time is
+            not known.
+    """
+
+    column: str
+    kind: Literal["time"]
+    missing: list[str]
+    part: TimePart
+    unit: Unit
+    utc_offset: float
 
 
 class ColumnSettingsCross(TypedDict, total=False):
@@ -159,7 +225,7 @@ class ColumnSettingsVector(TypedDict, total=False):
     standardise: bool
 
 
-ColumnSettings = Union[ColumnSettingsCategorical, ColumnSettingsList, ColumnSettingsNumeric, ColumnSettingsCross, ColumnSettingsVector]
+ColumnSettings = Union[ColumnSettingsCategorical, ColumnSettingsList, ColumnSettingsNumeric, ColumnSettingsTime, ColumnSettingsCross, ColumnSettingsVector]
 
 
 Column = Union[ColumnKind, ColumnSettings]

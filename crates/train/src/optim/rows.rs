@@ -86,7 +86,13 @@ pub(super) fn step<R: Real>(
     let moved: Vec<Vec<(u32, u32)>> = tables
         .iter_mut()
         .zip(gradients)
-        .map(|(table, gradient)| in_order(table, gradient))
+        .map(|(table, gradient)| {
+            let mut moved = in_order(table, gradient);
+            if table.keeps_any() {
+                moved.retain(|&(slot, _)| !table.keeps(table.ids()[slot as usize]));
+            }
+            moved
+        })
         .collect();
     let mut parts = Vec::new();
     let states = tables.iter_mut().zip(moments);
@@ -241,6 +247,9 @@ pub(super) fn step_all<R: Real>(
             .map_or(&*zeros, |&(_, place)| {
                 &gradient.values[place as usize * dim..(place as usize + 1) * dim]
             });
+        if table.keeps(table.ids()[slot as usize]) {
+            continue;
+        }
         let (first, second) = moments.rows.row_mut(slot).split_at_mut(dim);
         rule.apply(Row {
             weights: table.rows_mut().row_mut(slot),
@@ -255,7 +264,8 @@ pub(super) fn step_all<R: Real>(
 mod tests {
     use super::*;
     use crate::plan::{Optimizer, OptimizerKind};
-    use ncs_model::CounterRng;
+    use ncs_model::{CounterRng, InitialRows};
+    use std::sync::Arc;
 
     const N_ROWS: usize = 100_000;
     const DIM: usize = 16;
@@ -344,6 +354,34 @@ mod tests {
             assert!(((part - start) - (whole - start) / 2.0).abs() < 1e-6);
         }
         assert_eq!(moved(&[vec![1.0, 1.0]]), whole);
+    }
+
+    #[test]
+    fn kept_rows_stay_at_their_vectors_and_others_move() {
+        let vector = [0.25; DIM];
+        let stepped = |is_frozen, all: bool| {
+            let mut initial = InitialRows::new(DIM, is_frozen);
+            initial.insert(5, &vector);
+            let mut tables = [Table::new(20, DIM, CounterRng::new(1, "t"), 0.1)];
+            tables[0].begin_at(Arc::new(initial));
+            let mut moments = [RowMoments::new(&tables[0])];
+            let gradients = [gradient(vec![5, 9])];
+            if all {
+                step_all(rule(), &mut tables[0], &gradients[0], &mut moments[0]);
+            } else {
+                step(rule(), &mut tables, &gradients, &mut moments, &[]);
+            }
+            let [table] = tables;
+            let moved = |id: u32| moments[0].rows().row(table.slot(id)) != [0.0; 2 * DIM];
+            ([5, 9].map(|id| table.row(id).to_vec()), [5, 9].map(moved))
+        };
+        for all in [false, true] {
+            let (frozen, moments) = stepped(true, all);
+            assert_eq!((&frozen[0][..], moments), (&vector[..], [false, true]));
+            let (trained, moments) = stepped(false, all);
+            assert!(trained[0] != vector && moments == [true, true]);
+            assert_eq!(frozen[1], trained[1]);
+        }
     }
 
     #[test]
