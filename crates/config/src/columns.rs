@@ -1,8 +1,10 @@
 //! The features and the id spaces that they share.
 
+mod crosses;
+
 use indexmap::IndexMap;
 use ncs_features::{
-    Beside, Cross, Field, HashFunction, IdSpacePlan, NumericPlan, Pooling, SchemaPlan, TablePlan,
+    Beside, Field, HashFunction, IdSpacePlan, NumericPlan, Pooling, SchemaPlan, TablePlan,
     TimePart, VectorPlan,
 };
 
@@ -403,7 +405,9 @@ fn space(table: &str, columns: &IndexMap<&str, Read>, checks: &mut Checks<'_>) -
         let stated = match &read.ids {
             Ids::Number(plan) => return IdSpacePlan::Numeric(plan.clone()),
             Ids::Time(part) => return IdSpacePlan::Time(*part),
-            Ids::Cross { of, buckets } => return cross(name, of, *buckets, columns, checks),
+            Ids::Cross { of, buckets } => {
+                return crosses::cross(name, of, *buckets, columns, checks);
+            }
             Ids::Text { stated, .. } => stated.as_ref(),
         };
         match (agreed, stated) {
@@ -422,51 +426,6 @@ fn space(table: &str, columns: &IndexMap<&str, Read>, checks: &mut Checks<'_>) -
     }
     let usual = || by_vocabulary(&toml_types::Vocabulary::default());
     agreed.map_or_else(usual, |(_, ids)| ids.clone())
-}
-
-/// Returns a cross, its parts checked.
-fn cross(
-    name: &str,
-    of: &[String],
-    buckets: u32,
-    columns: &IndexMap<&str, Read>,
-    checks: &mut Checks<'_>,
-) -> IdSpacePlan {
-    let mut parts = Vec::new();
-    for part in of {
-        let found = columns.get_full(part.as_str());
-        let what = match found {
-            None => {
-                let near = super::problem::hint(part, columns.keys().copied());
-                Some(format!("is not a feature of [columns]{near}"))
-            }
-            Some(_) if part == name => Some("is the cross itself".to_owned()),
-            Some((place, ..)) if parts.contains(&place) => Some("is named twice".to_owned()),
-            Some((_, _, read)) if !can_be_crossed(read) => Some(
-                "is not a category with one value a row; a number needs boundaries, or transform = \"quantiles\""
-                    .to_owned(),
-            ),
-            Some(_) => None,
-        };
-        if let Some(what) = what {
-            let text = format!("columns.{name}.of: {part:?} {what}");
-            checks.say(&["columns", name, "of"], text);
-        }
-        parts.extend(found.map(|(place, ..)| place));
-    }
-    IdSpacePlan::Cross(Cross { of: parts, buckets })
-}
-
-fn can_be_crossed(read: &Read) -> bool {
-    let has_ids = match &read.ids {
-        Ids::Text { .. } | Ids::Time(_) => true,
-        Ids::Number(plan) => matches!(
-            plan,
-            NumericPlan::Quantiles { .. } | NumericPlan::Boundaries(_)
-        ),
-        Ids::Cross { .. } => false,
-    };
-    has_ids && read.pooling.is_none()
 }
 
 fn config(ids: &IdSpacePlan) -> String {

@@ -204,6 +204,7 @@ fn train(
             decay: training.decay.0,
         },
         weight_decay: training.weight_decay as f32,
+        table_weight_decay: training.table_weight_decay as f32,
         clip_norm: training.clip_norm.map(|norm| norm as f32),
         evaluations_per_epoch: training.evaluations_per_epoch,
         patience,

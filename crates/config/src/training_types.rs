@@ -145,6 +145,10 @@ pub(crate) struct Training {
     /// Decoupled weight decay of network weights.
     #[schemars(range(min = 0.0))]
     pub(crate) weight_decay: f64,
+    /// Decoupled weight decay of the vectors of tables: in each step of the rows that it moves, so that ids which training
+    /// sees often are drawn towards 0 as often. Frozen vectors are not.
+    #[schemars(range(min = 0.0))]
+    pub(crate) table_weight_decay: f64,
     /// Largest norm of the network's gradient; without it, not clipped.
     #[schemars(extend("exclusiveMinimum" = 0.0))]
     pub(crate) clip_norm: Option<f64>,
@@ -189,6 +193,7 @@ impl Default for Training {
             warmup_steps: 0,
             decay: KindOrTable(Decay::None {}),
             weight_decay: 0.0,
+            table_weight_decay: 0.0,
             clip_norm: None,
             evaluations_per_epoch: 4,
             patience: None,

@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use ncs_config::{RunFile, RunPlan, TableInit};
+use ncs_eval::note::Note;
 use ncs_features::hash::seeded_hash;
 use ncs_features::value::{TextBuffer, shown};
 use ncs_features::vector_reader::VectorReader;
@@ -51,7 +52,7 @@ pub(crate) struct Initial {
     /// One for each table; empty if no table begins at vectors.
     pub(crate) tables: Vec<Option<Arc<InitialRows>>>,
     /// How many values of each table have a vector.
-    pub(crate) notes: Vec<String>,
+    pub(crate) notes: Vec<Note>,
 }
 
 /// Reads the vectors of the values that the schema has.
@@ -61,10 +62,13 @@ pub(crate) struct Initial {
 pub(crate) fn read(plan: &RunPlan, schema: &Arc<Schema>) -> Result<Initial, Error> {
     let mut initial = Initial::default();
     for init in &plan.initial {
-        let (rows, note) = read_one(init, plan.network.dim, schema)?;
+        let (rows, text) = read_one(init, plan.network.dim, schema)?;
         initial.tables.resize(schema.tables.len(), None);
         initial.tables[init.table] = Some(Arc::new(rows));
-        initial.notes.push(note);
+        initial.notes.push(Note {
+            warning: false,
+            text,
+        });
     }
     Ok(initial)
 }

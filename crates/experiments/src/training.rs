@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 use ncs_config::{RunFile, RunFileError, RunPlan};
-use ncs_eval::note::Note;
 use ncs_eval::{
     MetricSettings, Metrics, PartColumns, Predictions, Resampling, RunReport, TaskPredictions,
     render_html,
@@ -209,7 +208,10 @@ pub fn run_with_listener(
         progress.log(&note.line());
     }
     let initial = table_init::read(plan, &largest.schema)?;
-    initial.notes.iter().for_each(|note| progress.log(note));
+    initial
+        .notes
+        .iter()
+        .for_each(|note| progress.log(&note.text));
     let run = Run {
         network: &plan.network,
         plan: &plan.train,
@@ -257,7 +259,7 @@ struct Data<'a> {
     /// With validation rows among the training rows, for a refit.
     all: Option<&'a Prepared>,
     /// Notes for the report.
-    notes: &'a [String],
+    notes: &'a [ncs_eval::note::Note],
 }
 
 /// Returns the plan of a run in this folder: rows are cached there, unless the plan states another place.
@@ -333,10 +335,7 @@ fn finish(
     }
     let mut report = run_report::report(plan, &data.report, trained, &evaluated);
     report.notes.extend(notes);
-    report.notes.extend(of_tables.iter().map(|text| Note {
-        warning: false,
-        text: text.clone(),
-    }));
+    report.notes.extend_from_slice(of_tables);
     report.notes.extend(earlier::note(plan, &data.schema));
     let before = || cost::wall_seconds(folder);
     report.seconds = clock.map_or_else(before, |meter| Some(meter.wall_seconds()));

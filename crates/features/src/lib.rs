@@ -67,6 +67,7 @@ pub mod piecewise;
 mod range;
 pub mod rates;
 pub mod record_bytes;
+mod row_rules;
 mod row_terms;
 pub mod schema;
 pub mod shown;
@@ -94,9 +95,10 @@ pub use late::{DelaySample, Delays, LateMethod, LateRules};
 pub use objective::{LabelKind, Link, ValueLoss, ValueObjective};
 pub use piecewise::Piecewise;
 pub use rates::{Histories, PastRates, Rate, RateNote, RatePlan, RatesPlan};
+pub use row_rules::RowRules;
 pub use schema::{
     Field, HashFunction, IdSpace, IdSpacePlan, NumericPlan, Objective, Pooling, Population,
-    Product, RowRules, Schema, SchemaPlan, Table, TablePlan, Task,
+    Product, Schema, SchemaPlan, Table, TablePlan, Task,
 };
 pub use time_part::{Part, TimePart};
 pub use time_reader::moment;

@@ -1,13 +1,12 @@
 //! Columns, id spaces and tasks: the plan as a run file states it, and the schema once fitted.
 
-use crate::batch::RowTerms;
 use crate::beside::Beside;
 use crate::canonical::{ValueRule, canonical_text};
 use crate::cross::Cross;
-use crate::late::LateRules;
 pub use crate::objective::Objective;
 use crate::piecewise::{PER_ROW, Piecewise};
 use crate::rates::{Rate, RatesPlan};
+use crate::row_rules::RowRules;
 use crate::time_part::TimePart;
 use crate::vector::{Vector, VectorPlan};
 use serde::{Deserialize, Serialize};
@@ -411,60 +410,6 @@ pub struct Task {
     /// Use of its rows beyond their labels.
     #[serde(default, skip_serializing_if = "RowRules::are_none")]
     pub row_rules: RowRules,
-}
-
-/// Use of a task's rows beyond their labels, in its loss and its metrics. Scoring needs none of it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct RowRules {
-    /// Column with the weight of each row; `None`: every row counts once.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub weight_column: Option<String>,
-    /// Share of the training rows of label 0 that is kept, in (0, 1]; `None`: all. The loss corrects for it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub negative_rate: Option<f64>,
-    /// Column with the share of rows of label 0 that the log has kept of rows like each; `None`: all.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub negative_rate_column: Option<String>,
-    /// Labels that become known after a while; `None`: they are known at once.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub late: Option<LateRules>,
-}
-
-impl RowRules {
-    /// Returns true if rows are used by their labels alone.
-    pub fn are_none(&self) -> bool {
-        *self == RowRules::default()
-    }
-
-    /// Returns the columns that the rules read.
-    pub fn columns(&self) -> impl Iterator<Item = &String> {
-        let late = self.late.iter();
-        let times = late.flat_map(|late| {
-            let times = [&late.click_time, &late.conversion_time];
-            times.into_iter().chain(&late.by)
-        });
-        self.weight_column
-            .iter()
-            .chain(&self.negative_rate_column)
-            .chain(times)
-    }
-
-    /// Returns true if rows of label 0 are left out, by the log or in training.
-    pub fn leaves_out_negatives(&self) -> bool {
-        self.negative_rate.is_some() || self.negative_rate_column.is_some()
-    }
-
-    /// Returns which of the columns of [`RowTerms`] rows have.
-    pub fn terms(&self) -> [bool; RowTerms::COLUMNS] {
-        let is_late = self.late.is_some();
-        [
-            self.weight_column.is_some(),
-            self.leaves_out_negatives(),
-            is_late,
-            is_late,
-            is_late,
-        ]
-    }
 }
 
 /// The rows that a task is about. Outside them its label is unknown.

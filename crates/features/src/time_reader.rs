@@ -1,6 +1,7 @@
 //! Moments out of a column: times, texts in ISO 8601, and numbers that count since 1970.
 
 use crate::batch::FieldIds;
+use crate::beside::Beside;
 use crate::block::{Block, Column, Values};
 use crate::canonical::{ValueRule, canonical};
 use crate::error::EncodeError;
@@ -80,28 +81,34 @@ pub(crate) struct AgeReader<'a> {
 }
 
 impl<'a> AgeReader<'a> {
-    /// Creates a reader of the time from the moment in column `since` to the one in the field's own.
+    /// Creates a reader of the time from the moment in a field's second column to the one in its own; `None` for fields
+    /// without such a column.
     ///
     /// # Errors
     /// A column is absent, or one of its texts is not UTF-8.
-    pub(crate) fn new(
+    pub(crate) fn of(
         field: &Field,
-        since: &str,
-        unit: Option<TimeUnit>,
         block: &'a Block,
-    ) -> Result<AgeReader<'a>, EncodeError> {
+    ) -> Result<Option<AgeReader<'a>>, EncodeError> {
+        let Beside::Since {
+            column: since,
+            unit,
+        } = &field.beside
+        else {
+            return Ok(None);
+        };
         let wanted_by = format!("feature \"{}\"", field.name);
         let reader = |name| {
             Ok(TimeReader::new(
                 field,
                 block.require(name, &wanted_by)?,
-                unit,
+                *unit,
             ))
         };
-        Ok(AgeReader {
+        Ok(Some(AgeReader {
             from: reader(since)?,
             to: reader(&field.column)?,
-        })
+        }))
     }
 
     /// Returns the hours of a row, negative where the moments are in the other order; `None` where one is missing.

@@ -1,6 +1,5 @@
 //! Values as texts and as numbers: the same text and the same number from every file format.
 
-use crate::beside::Beside;
 use crate::block::{Block, Column, Values};
 use crate::canonical::{ValueRule, canonical, write_number};
 use crate::error::EncodeError;
@@ -272,13 +271,9 @@ impl<'a> FieldReader<'a> {
                 column: column.name.clone(),
             });
         }
-        let ages = match &field.beside {
-            Beside::Since { column, unit } => Some(AgeReader::new(field, column, *unit, block)?),
-            _ => None,
-        };
         Ok(FieldReader {
             weights: Weights::of(field, block)?,
-            ages,
+            ages: AgeReader::of(field, block)?,
             field,
             column,
             rule,

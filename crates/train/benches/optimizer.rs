@@ -24,6 +24,7 @@ const SETTINGS: OptimSettings = OptimSettings {
     network: ADAM,
     tables: ADAM,
     weight_decay: 0.0,
+    table_weight_decay: 0.0,
     clip_norm: None,
     leaks: ParityDeviations {
         pruned: false,

@@ -127,6 +127,7 @@ fn plan() -> TrainPlan {
             decay: Decay::None {},
         },
         weight_decay: 0.0,
+        table_weight_decay: 0.0,
         clip_norm: None,
         evaluations_per_epoch: 1,
         patience: None,

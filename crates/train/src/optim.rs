@@ -52,6 +52,8 @@ pub struct OptimSettings {
     pub tables: Optimizer,
     /// Decoupled weight decay of the network's weights, without biases.
     pub weight_decay: f32,
+    /// Decoupled weight decay of the table rows that a step moves.
+    pub table_weight_decay: f32,
     /// Largest norm of the network's gradient.
     pub clip_norm: Option<f32>,
     /// Deviations of the paper's released code, for parity.
@@ -148,7 +150,8 @@ impl<R: Real> Optimizers<R> {
         let active = places.iter().fold(0, |bits, place| bits | 1 << place);
         state.count(active);
         state.step_dense(network, &gradient.dense, active, &self.settings, factor);
-        let rule = Rule::new(self.settings.tables, state.steps, factor, 0.0);
+        let decay = f64::from(self.settings.table_weight_decay);
+        let rule = Rule::new(self.settings.tables, state.steps, factor, decay);
         if self.settings.leaks.rows {
             let tables = network.tables.iter_mut().zip(&gradient.tables);
             for ((table, gradient), moments) in tables.zip(&mut state.tables) {

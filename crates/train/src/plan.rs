@@ -8,6 +8,10 @@ use ncs_model::Masks;
 use serde::{Deserialize, Serialize, Serializer};
 use std::sync::Arc;
 
+fn is_zero(x: &f32) -> bool {
+    *x == 0.0
+}
+
 /// Settings of training and mask search.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TrainPlan {
@@ -44,6 +48,9 @@ pub struct TrainPlan {
     pub schedule: Schedule,
     /// Decoupled weight decay a step, of network weights (not biases): `w -= lr * decay * w`.
     pub weight_decay: f32,
+    /// Decoupled weight decay a step, of the table rows that it moves.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub table_weight_decay: f32,
     /// Maximum norm of the dense gradient; `None`: no clipping.
     pub clip_norm: Option<f32>,
     /// Validations per epoch, at least 1.

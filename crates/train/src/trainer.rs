@@ -83,6 +83,7 @@ impl<'a> Trainer<'a> {
             network: plan.optimizer,
             tables: plan.table_optimizer,
             weight_decay: plan.weight_decay,
+            table_weight_decay: plan.table_weight_decay,
             clip_norm: plan.clip_norm,
             leaks: if plan.parity_stale_momentum {
                 ParityDeviations::ALL

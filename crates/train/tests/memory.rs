@@ -55,6 +55,7 @@ fn tables_and_moments_take_what_the_rows_that_were_met_need() {
         network: ADAM,
         tables: ADAM,
         weight_decay: 0.0,
+        table_weight_decay: 0.0,
         clip_norm: None,
         leaks: ParityDeviations::default(),
     };

@@ -46,6 +46,7 @@ pub(super) fn of(plan: &RunPlan, train_rows: u64) -> Vec<(String, String)> {
         ("optimizer", optimizer_in_words(train.optimizer)),
         ("table optimizer", optimizer_in_words(train.table_optimizer)),
         ("weight decay", train.weight_decay.to_string()),
+        ("table weight decay", train.table_weight_decay.to_string()),
         ("seed", train.seed.to_string()),
         ("threads", train.threads.to_string()),
     ]);

@@ -151,6 +151,7 @@ fn settings() -> OptimSettings {
         network: ADAM,
         tables: ADAM,
         weight_decay: 0.0,
+        table_weight_decay: 0.0,
         clip_norm: None,
         leaks: ParityDeviations::default(),
     }
