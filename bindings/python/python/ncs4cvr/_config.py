@@ -886,6 +886,8 @@ class Training(TypedDict, total=False):
             needs them together.
         table_learning_rate: Learning rate of the tables; without it, the network's.
         table_optimizer: The optimizer of the tables; without it, the network's.
+        table_weight_decay: Decoupled weight decay of the vectors of tables: in each step of the rows that it moves,
+            so that ids which training sees often are drawn towards 0 as often. Frozen vectors are not.
         warmup_steps: Steps over which the learning rate rises from 0.
         weight_decay: Decoupled weight decay of network weights.
     """
@@ -912,6 +914,7 @@ class Training(TypedDict, total=False):
     steps: Steps
     table_learning_rate: float
     table_optimizer: Optimizer
+    table_weight_decay: float
     warmup_steps: int
     weight_decay: float
 
