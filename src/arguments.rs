@@ -56,6 +56,8 @@ pub enum Command {
     Calibrate(daily::Calibrate),
     /// Compare a candidate with the live model on new rows, and promote it unless it is worse.
     Promote(Box<daily::Promote>),
+    /// Erase values, such as a user's id, from a model, its run, id caches and score logs, and prove it.
+    Forget(daily::Forget),
     /// Serve predictions over HTTP and gRPC.
     Serve(Box<serve::Serve>),
     /// Show the contents of a trained model: columns, layers, what the masks keep and share.

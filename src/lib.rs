@@ -11,7 +11,8 @@ pub mod program;
 
 pub use ncs_config as run_file;
 pub use ncs_experiments::{
-    Error, ErrorKind, backtest, compare, comparison, error, frames, memory, progress, promotion,
-    recalibration, run_folder, run_log, run_report, scoring, sharing, synthetic, training, tune,
+    Error, ErrorKind, backtest, compare, comparison, error, forget, frames, memory, progress,
+    promotion, recalibration, run_folder, run_log, run_report, scoring, sharing, synthetic,
+    training, tune,
 };
 pub use ncs_score_log as score_log;

@@ -1,4 +1,4 @@
-//! Arguments of the commands that keep a model up to date: `ncs calibrate`, `ncs backtest`, `ncs promote`.
+//! Arguments of the commands that keep a model up to date: `ncs calibrate`, `ncs backtest`, `ncs promote`, `ncs forget`.
 
 use std::path::PathBuf;
 
@@ -150,6 +150,29 @@ impl Promote {
             threads: self.threads,
         }
     }
+}
+
+/// `ncs forget`
+#[derive(Args, Clone, Debug)]
+pub struct Forget {
+    /// A model: a folder written by ncs train (all of it is searched), the model in it, or the link that ncs promote moves.
+    #[arg(value_name = "MODEL")]
+    pub model: PathBuf,
+    /// The column whose values are erased.
+    #[arg(long, value_name = "COLUMN")]
+    pub column: String,
+    /// File with the values, one a line.
+    #[arg(long, value_name = "FILE")]
+    pub values: PathBuf,
+    /// Also erase under this folder: runs, models, id caches, score logs. Can be repeated.
+    #[arg(long, value_name = "FOLDER")]
+    pub also: Vec<PathBuf>,
+    /// Search only.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 fn at_least_2(text: &str) -> Result<usize, String> {

@@ -7,6 +7,7 @@ pub mod check;
 pub mod compare;
 pub mod evaluate;
 pub mod export;
+pub mod forget;
 pub mod importance;
 pub mod init;
 pub mod inspect;
@@ -52,6 +53,7 @@ pub fn run(command: &Command, progress: Progress) -> Outcome {
         Command::Score(arguments) => score::run(arguments, progress),
         Command::Calibrate(arguments) => calibrate::run(arguments, progress),
         Command::Promote(arguments) => promote::run(arguments, progress),
+        Command::Forget(arguments) => forget::run(arguments, progress),
         Command::Serve(arguments) => serve::run(arguments),
         Command::Inspect(arguments) => inspect::run(arguments),
         Command::Export(arguments) => export::run(arguments),

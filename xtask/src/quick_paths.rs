@@ -13,6 +13,7 @@ pub(crate) const PAGES: &[&str] = &[
     "README.md",
     "docs/getting_started.md",
     "docs/training_further.md",
+    "docs/forgetting.md",
 ];
 
 const MARK: &str = "<!-- executed -->";

@@ -1,9 +1,10 @@
 //! Commands that keep a model up to date, called with the arguments of the command line.
 
 use ncs_experiments::backtest as backtests;
-use ncs4cvr::arguments::daily::{Backtest, Calibrate, Promote};
+use ncs4cvr::arguments::daily::{Backtest, Calibrate, Forget, Promote};
 use ncs4cvr::commands::{
-    backtest as backtest_verb, calibrate as calibrate_verb, promote as promote_verb,
+    backtest as backtest_verb, calibrate as calibrate_verb, forget as forget_verb,
+    promote as promote_verb,
 };
 use pyo3::prelude::*;
 
@@ -63,4 +64,24 @@ pub(crate) fn promote(
             .transpose()
     })?;
     value.map(|value| json::to_python(py, &value)).transpose()
+}
+
+/// Erases values from a model and from what was written beside it; returns the JSON of the report, complete or not.
+#[pyfunction]
+#[pyo3(signature = (arguments, watcher))]
+pub(crate) fn forget(
+    py: Python<'_>,
+    arguments: Vec<String>,
+    watcher: Option<Py<PyAny>>,
+) -> PyResult<Py<PyAny>> {
+    let watched = watched(watcher);
+    let value = work::run(py, |stop| {
+        let arguments: Forget = parsed("forget", arguments)?;
+        json::text(&forget_verb::make(
+            &arguments,
+            progress(watched.as_ref()),
+            stop,
+        )?)
+    })?;
+    json::to_python(py, &value)
 }

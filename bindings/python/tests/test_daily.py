@@ -59,3 +59,27 @@ def test_promote_moves_the_link_or_refuses(run: ncs4cvr.Run, log: ncs4cvr.Log, t
     with pytest.raises(ncs4cvr.NcsError, match="first version"):
         ncs4cvr.promote(None, live=live, rollback=True)
     shutil.rmtree(tmp_path / "served")
+
+
+def test_forget_erases_values_and_finds_nothing_afterwards(
+    run: ncs4cvr.Run, log: ncs4cvr.Log, tmp_path: pathlib.Path
+) -> None:
+    rows = polars.read_parquet(log.files[0])
+    user = rows["user"].mode()[0]
+    copy = shutil.copytree(run.path, tmp_path / "run")
+    found = ncs4cvr.forget(copy, column="user", values=[user], dry_run=True)
+    assert found["dry_run"] and "model" in [place["kind"] for place in found["found"]]
+    assert ncs4cvr.Model.load(copy).hash == run.model.hash
+    erased = ncs4cvr.forget(copy, column="user", values=[user])
+    assert erased["found"] == found["found"]
+    assert erased["left"] == [] and erased["unsearched"] == []
+    model = ncs4cvr.Model.load(copy)
+    assert model.hash != run.model.hash
+    of_user = rows.filter(polars.col("user") == user)
+    unseen = of_user.with_columns(polars.lit(987654321).alias("user"))
+    for output in model.outputs:
+        assert list(model.predict(of_user)[output]) == list(model.predict(unseen)[output])
+    with pytest.raises(ncs4cvr.NcsError, match="no column"):
+        ncs4cvr.forget(copy, column="usr", values=[user])
+    with pytest.raises(ValueError, match="line break"):
+        ncs4cvr.forget(copy, column="user", values=["a\nb"])

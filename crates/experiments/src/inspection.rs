@@ -167,6 +167,10 @@ fn extras(artifact: &Artifact) -> String {
 /// Describes a step from an earlier model to this one.
 fn ancestry_line(ancestor: &Ancestor) -> String {
     let model = format!("model {:.16}", ancestor.model);
+    if let Some(erasure) = &ancestor.erasure {
+        let n = grouped(erasure.values);
+        return format!("erased from {model}: {n} values of {}\n", erasure.column);
+    }
     let rows = grouped(ancestor.rows);
     let Some(calibration) = &ancestor.calibration else {
         return format!("trained further from {model} on {rows} rows\n");

@@ -11,6 +11,7 @@ pub mod data_check;
 mod data_preview;
 pub mod error;
 mod exact_values;
+pub mod forget;
 pub mod frames;
 pub mod importance;
 pub mod init;

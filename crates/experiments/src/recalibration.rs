@@ -98,6 +98,7 @@ pub fn recalibrate(
         model: Artifact::hash(&model.folder)?.to_hex().to_string(),
         rows: rows as u64,
         calibration: Some(change.clone()),
+        erasure: None,
     });
     // The scores of its rows are calibrated ones.
     let scorer = Scorer::new(&artifact).ok_or("the model's weights do not fit its network")?;

@@ -194,7 +194,9 @@ fn vocabulary(ids: &IdSpace) -> Vocabulary {
         return Vocabulary::default();
     };
     let numbered = values.iter().zip(2u32..);
+    // An erased value has left an empty text.
     numbered
+        .filter(|(value, _)| !value.is_empty())
         .map(|(value, id)| (value.as_bytes().into(), id))
         .collect()
 }

@@ -244,7 +244,8 @@ pub enum IdSpace {
     },
     /// 0 is "missing", 1 "unknown", `2 + i` is `values[i]`. `values.len() + 2` rows.
     Vocabulary {
-        /// The values that have rows of their own, most frequent first, ties by text.
+        /// The values that have rows of their own, most frequent first, ties by text. The empty text is what an erased
+        /// value has left ([`crate::erase`]): its id belongs to no value.
         values: Vec<String>,
     },
     /// 0 is "missing"; otherwise the field vector is `row 1 * z + row 2`, where

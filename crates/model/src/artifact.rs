@@ -12,7 +12,7 @@ mod exchange;
 mod fits;
 mod manifest;
 
-pub use ancestry::{Ancestor, CalibrationFigures, Recalibration, TaskRecalibration};
+pub use ancestry::{Ancestor, CalibrationFigures, Erasure, Recalibration, TaskRecalibration};
 pub use manifest::VERSION;
 
 use crate::agreement::Agreement;
@@ -57,7 +57,7 @@ pub struct Artifact {
     pub shares: Vec<Shares>,
     /// The gradient agreement of each pair of tasks, if it was measured.
     pub agreements: Vec<Agreement>,
-    /// The trainings and calibrations since the first training, oldest first. Empty: it is as it was first trained.
+    /// The trainings, calibrations and erasures since the first training, oldest first. Empty: it is as it was first trained.
     pub ancestry: Vec<Ancestor>,
 }
 

@@ -24,6 +24,7 @@
 mod error;
 mod header;
 mod replace;
+mod rows;
 #[cfg(test)]
 mod tests;
 mod values;

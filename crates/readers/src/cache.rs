@@ -25,7 +25,7 @@ mod folder;
 mod tests;
 mod writer;
 
-pub use folder::{CacheEntry, clear, list, remove};
+pub use folder::{CacheEntry, CachedSet, clear, is_cache_folder, list, open_set, remove};
 
 pub(crate) use draft::Draft;
 pub(crate) use file::{BlockEntry, PartFile};

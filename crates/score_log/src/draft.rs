@@ -72,21 +72,25 @@ fn claim(path: &Path, unfinished: &Path) -> io::Result<Option<File>> {
 pub(super) fn remove_abandoned(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut removed = Vec::new();
     for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        if !(name.starts_with(START) && name.ends_with(END)) {
-            continue;
-        }
-        let path = entry.path();
-        // A locked draft is being written. If locks are unavailable, drafts are kept.
-        let lock = OpenOptions::new().write(true).open(&path);
-        let Ok(file) = lock else { continue };
-        if file.try_lock().is_ok() && fs::remove_file(&path).is_ok() {
+        let path = entry?.path();
+        if is_draft(&path) && remove(&path) {
             removed.push(path);
         }
     }
     Ok(removed)
+}
+
+/// Returns true if the name of a file is that of a draft.
+pub(super) fn is_draft(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.starts_with(START) && name.ends_with(END)
+}
+
+/// Removes a draft that no process is writing. Returns true if it did.
+pub(super) fn remove(path: &Path) -> bool {
+    // A locked draft is being written. If locks are unavailable, drafts are kept.
+    let lock = OpenOptions::new().write(true).open(path);
+    lock.is_ok_and(|file| file.try_lock().is_ok() && fs::remove_file(path).is_ok())
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 mod cells;
 mod clock;
 mod draft;
+pub mod erase;
 mod file;
 mod layout;
 pub mod replay;

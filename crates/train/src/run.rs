@@ -187,6 +187,7 @@ impl Run<'_> {
             model: earlier.hash.to_hex().to_string(),
             rows: self.train.n_rows(),
             calibration: None,
+            erasure: None,
         });
         ancestry
     }

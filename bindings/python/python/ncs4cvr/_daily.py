@@ -1,11 +1,11 @@
-"""Commands that keep a model up to date: calibration, backtests, promotion."""
+"""Commands that keep a model up to date: calibration, backtests, promotion, erased values."""
 
 from __future__ import annotations
 
 import os
 import pathlib
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from . import _core
@@ -143,3 +143,41 @@ def promote(
         words += [f"--live={os.fspath(live)}", *(f"--slice={name}" for name in slices or []), *_flags(settings)]
         decided: dict[str, Any] | None = _core.promote([*words, *rows], watcher(progress))
     return decided
+
+
+def forget(
+    model: Path,
+    *,
+    column: str,
+    values: Iterable[Any],
+    also: Iterable[Path] = (),
+    dry_run: bool = False,
+    progress: bool | None = None,
+) -> dict[str, Any]:
+    """Erases values, such as users' ids, from a model and from what was written beside it; as ``ncs forget``.
+
+    Args:
+        model: a run folder (all of it is searched), a model, or the link that ``promote`` moves.
+        column: the column whose values are erased.
+        values: the values, of any type; none may contain a line break.
+        also: further folders: runs, models, id caches, score logs.
+        dry_run: search only.
+
+    Returns:
+        What held a value (``"found"``), what still does after the erasure (``"left"``), and files that could not be
+        searched (``"unsearched"``): the erasure is complete if both are empty.
+
+    Raises:
+        NcsError: the model has no ids of this column, or a process works in a run's folder; nothing was changed.
+    """
+    lines = [str(value) for value in values]
+    if any(len(line.splitlines()) > 1 for line in lines):
+        raise ValueError("a value to erase contains a line break")
+    with tempfile.TemporaryDirectory() as folder:
+        file = pathlib.Path(folder) / "values.txt"
+        file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        words = [os.fspath(model), f"--column={column}", f"--values={file}"]
+        words += [f"--also={os.fspath(path)}" for path in also]
+        words += ["--dry-run"] if dry_run else []
+        found: dict[str, Any] = _core.forget(words, watcher(progress))
+    return found

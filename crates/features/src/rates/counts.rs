@@ -48,6 +48,11 @@ impl Counts {
         table.keys.iter().copied().zip(table.counts.iter().copied())
     }
 
+    /// Returns the counts of the keys that are kept.
+    pub(crate) fn filtered(&self, is_kept: impl Fn(u64) -> bool) -> Counts {
+        Counts::new(self.iter().filter(|(key, _)| is_kept(*key)))
+    }
+
     /// Returns the number of keys.
     pub fn len(&self) -> usize {
         self.table.keys.len()

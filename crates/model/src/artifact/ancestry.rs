@@ -1,17 +1,29 @@
-//! Ancestry of a model: trainings and calibrations since the first training.
+//! Ancestry of a model: trainings, calibrations and erasures since the first training.
 
 use serde::{Deserialize, Serialize};
 
 /// One step from a model to the next.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Ancestor {
-    /// BLAKE3 of the manifest of the model that was trained further or calibrated again, in hexadecimal.
+    /// BLAKE3 of the manifest of the model that was trained further, calibrated again or erased from, in hexadecimal.
     pub model: String,
-    /// The rows of this step: those that it was trained further on, or calibrated on.
+    /// The rows of this step: those that it was trained further on, or calibrated on. 0 for an erasure.
     pub rows: u64,
     /// Change made by the step, where it only fitted calibrators; `None` for a training.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calibration: Option<Recalibration>,
+    /// Values that the step erased; `None` for a training or a calibration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub erasure: Option<Erasure>,
+}
+
+/// Values erased from a model. The values themselves are not recorded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Erasure {
+    /// The column.
+    pub column: String,
+    /// Number of values that were to be erased, held by the model or not.
+    pub values: u64,
 }
 
 /// New calibrators for a model whose weights stay.

@@ -2,7 +2,9 @@
 
 use super::draft::{Draft, is_in_use};
 use super::{Cache, CacheError, RECORD, RECORD_SUM, Record};
+use crate::report::Report;
 use crate::split::Part;
+use ncs_features::Schema;
 use std::path::{Path, PathBuf};
 
 /// Length of a folder's name: half of the key, in hexadecimal.
@@ -62,6 +64,48 @@ pub struct CacheEntry {
     pub n_bytes: u64,
     /// True if it was completed: an interrupted run leaves an incomplete one.
     pub is_complete: bool,
+}
+
+/// The contents of a cached data set.
+#[derive(Clone, Debug)]
+pub struct CachedSet {
+    /// Its schema.
+    pub schema: Schema,
+    /// Report on the rows that were read.
+    pub report: Report,
+    /// The parts that are there.
+    pub parts: Vec<Cache>,
+}
+
+/// Opens the cached data set in the folder `path`.
+///
+/// # Errors
+/// A file cannot be read, is damaged, or is of another version.
+pub fn open_set(path: &Path) -> Result<CachedSet, CacheError> {
+    let folder = Folder {
+        key: [0; 32],
+        path: path.to_owned(),
+    };
+    let missing = || CacheError::damaged(path, "it has no record");
+    let record = folder.record()?.ok_or_else(missing)?;
+    let parts = Part::ALL.map(|part| path.join(part.file_name()));
+    let parts = parts.iter().filter(|part| part.exists());
+    Ok(CachedSet {
+        parts: parts
+            .map(|part| Cache::open(part))
+            .collect::<Result<_, _>>()?,
+        schema: record.schema,
+        report: record.report,
+    })
+}
+
+/// Returns true if the name of a folder is that of a cached data set, complete or not, that no process is writing.
+pub fn is_cache_folder(path: &Path) -> bool {
+    match completeness(path) {
+        Some(true) => path.join(RECORD).is_file(),
+        Some(false) => !is_in_use(path),
+        None => false,
+    }
 }
 
 /// Lists the cached data sets in the folder `dir`, by name; empty if there is no such folder.

@@ -159,3 +159,45 @@ fn the_number_of_open_files_is_limited() {
     }
     assert_eq!(written + written_rows(log.finish()), 60);
 }
+
+#[test]
+fn rows_that_are_taken_out_leave_the_others_as_they_were() {
+    let folder = tempfile::tempdir().unwrap();
+    let users = Values::Int(vec![7, 8, 7, 9]);
+    let candidates = vec![
+        column("user", users, None, &[false, true, false, false]),
+        column(
+            "tags",
+            texts(&["a", "b", "7"]),
+            Some(vec![0, 2, 2, 3, 3]),
+            &[false, false, false, true],
+        ),
+        column("prices", Values::Float(vec![0.5, 1.5, 2.5, 3.5]), None, &[]),
+        column("price", Values::Float(vec![0.1; 4]), None, &[]),
+    ];
+    let entry = entry(vec![], candidates, 4);
+    let path = written(folder.path(), &entry);
+    assert!(crate::erase::is_score_log(&path));
+    let columns = [
+        "ncs_request_id",
+        "ncs_time",
+        "ncs_candidate",
+        "ncs_raw_ctr",
+        "ncs_p_ctr",
+        "ncs_role",
+    ];
+    let columns = [&columns[..], &FEATURES].concat();
+    let before = read(&path, &columns);
+    crate::erase::rewrite_without(&path, &[false, false, true, false]).unwrap();
+    assert_eq!(read(&path, &columns), before.select(&[0, 1, 3]));
+    assert!(crate::erase::is_score_log(&path));
+    let error = crate::erase::rewrite_without(&path, &[true; 4])
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("has 3 rows, and 4 were looked at; the file is as it was"),
+        "{error}"
+    );
+    crate::erase::rewrite_without(&path, &[true; 3]).unwrap();
+    assert!(crate::erase::is_score_log(&path));
+}
