@@ -3,10 +3,12 @@
 mod short_run;
 mod trained;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
 use ncs_features::IdSpace;
+use ncs_model::TensorFile;
 use ncs_model::artifact::Artifact;
 use ncs4cvr::run_file::RunFile;
 use trained::{done, refused};
@@ -146,7 +148,11 @@ fn the_model_says_what_it_goes_on_from() {
 #[test]
 fn an_interrupted_one_ends_with_the_same_bytes() {
     let folder = log();
-    let sets = from_first(&["start.masks=\"search\"", "training.refit=true"]);
+    let sets = from_first(&[
+        "start.masks=\"search\"",
+        "start.moments=\"keep\"",
+        "training.refit=true",
+    ]);
     train(folder.path(), "whole", &sets);
     for after in [1, 3, 4] {
         let out = format!("cut-{after}");
@@ -234,4 +240,105 @@ fn every_difference_is_refused_with_its_remedy() {
         &["task \"cvr\" has another population or loss"],
     );
     check(&["start.model=\"../nowhere\""], &["no model here"]);
+}
+
+/// The moments of a table in the last checkpoint of a run: by row, both moments.
+fn moments(run: &Path, table: usize) -> BTreeMap<u32, Vec<f32>> {
+    let file = TensorFile::read(&run.join("checkpoint.safetensors")).unwrap();
+    let name = |part: &str| format!("tower.0.table.{table}.{part}");
+    let ids = file.u32(&name("ids")).unwrap();
+    let values = file.f32(&name("moments")).unwrap();
+    let width = values.len() / ids.len();
+    let rows = values.chunks(width).map(<[f32]>::to_vec);
+    ids.into_iter().zip(rows).collect()
+}
+
+fn report(run: &Path) -> String {
+    fs::read_to_string(run.join("report.json")).unwrap()
+}
+
+#[test]
+fn optimizer_moments_go_on_where_the_folder_of_the_training_is_named() {
+    let folder = log();
+    let path = folder.path();
+    let next = train(path, "next", &from_first(&[]));
+    let table = next
+        .schema
+        .tables
+        .iter()
+        .position(|table| table.name == "item")
+        .unwrap();
+    let (first, after) = (
+        moments(&path.join("first"), table),
+        moments(&path.join("next"), table),
+    );
+    // Items of the first days that the later ones do not show.
+    let idle = |row: &(&u32, &Vec<f32>)| {
+        after.get(row.0) == Some(row.1) && row.1.iter().any(|x| *x != 0.0)
+    };
+    assert!(first.iter().filter(idle).count() > 10);
+    assert!(
+        report(&path.join("next")).contains("optimizer moments are those of"),
+        "{}",
+        report(&path.join("next"))
+    );
+    train(path, "anew", &from_first(&["start.moments=\"reset\""]));
+    let anew = moments(&path.join("anew"), table);
+    let idle = first.keys().filter(|id| after.get(id) == first.get(id));
+    for id in idle.filter(|id| first[id].iter().any(|x| *x != 0.0)) {
+        assert!(anew[id].iter().all(|x| *x == 0.0), "row {id}");
+    }
+    assert!(report(&path.join("anew")).contains("optimizer moments start anew."));
+    // The weights of layers differ: their moments go on too.
+    let dense = |run: &str| {
+        Artifact::read(&path.join(run).join("model"))
+            .unwrap()
+            .weight_sets[0]
+            .weights
+            .dense
+            .clone()
+    };
+    assert_ne!(dense("next"), dense("anew"));
+}
+
+#[test]
+fn moments_of_another_model_or_optimizer_are_not_taken() {
+    let folder = log();
+    let path = folder.path();
+    let says = |out: &str, sets: &[&str], expected: &str| {
+        let sets = [&["start.moments=\"keep\""], sets].concat();
+        train(path, out, &from_first(&sets));
+        let report = report(&path.join(out));
+        assert!(report.contains(expected), "{report}");
+    };
+    says(
+        "adagrad",
+        &["training.optimizer=\"adagrad\""],
+        "optimizer moments start anew: those of checkpoint.safetensors are of another optimizer",
+    );
+    // The checkpoint of another training in the place of its own.
+    fs::copy(
+        path.join("adagrad/checkpoint.safetensors"),
+        path.join("first/checkpoint.safetensors"),
+    )
+    .unwrap();
+    says("other", &[], "holds no checkpoint of this model");
+    fs::remove_file(path.join("first/checkpoint.safetensors")).unwrap();
+    says("gone", &[], "holds no checkpoint of this model");
+    let train = [
+        "train",
+        "log/run.toml",
+        "--from",
+        "first/model",
+        "--out",
+        "none",
+        "--set",
+        "start.moments=keep",
+    ];
+    fs::rename(path.join("first/run.id"), path.join("first/other.id")).unwrap();
+    refused(
+        path,
+        &train,
+        &["start.moments = \"keep\" needs the folder of a training"],
+    );
 }

@@ -147,6 +147,7 @@ pub fn artifact(schema: Schema, kind: NetworkKind, heads: Heads) -> Artifact {
         self_test: None,
         agreements: vec![],
         ancestry: vec![],
+        lives: vec![],
         shares: vec![],
         schema: Arc::new(schema),
         spec,

@@ -111,6 +111,7 @@ fn artifact(run_file: &Path, kind: NetworkKind) -> Artifact {
         self_test: None,
         agreements: vec![],
         ancestry: vec![],
+        lives: vec![],
         shares: vec![],
         masks: (kind == NetworkKind::SparseSharing).then(|| Arc::new(masks(&spec))),
         weight_sets: members(&model),

@@ -15,6 +15,7 @@ mod given_masks;
 mod initial;
 mod kind_or_table;
 mod late;
+mod lifetimes;
 mod problem;
 mod rates;
 mod reference;
@@ -364,6 +365,7 @@ fn plan(
     let schema = columns::plan(config, checks);
     let (network, mut train) = training::plan(config, &schema.tasks, &data, checks);
     let initial = initial::plan(config, &schema, &data.root, checks);
+    train.lifetimes = lifetimes::plan(config, &schema, checks);
     let start = start::plan(config, &schema, &network, &mut train, &data.root, checks);
     let evaluation = EvaluationPlan {
         bootstrap: config.evaluation.bootstrap,

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 /// Sections in the order in which one writes a run file.
-const ORDER: [&str; 10] = [
+const ORDER: [&str; 11] = [
     "data",
     "columns",
     "features",
@@ -14,6 +14,7 @@ const ORDER: [&str; 10] = [
     "search",
     "training",
     "start",
+    "tables",
     "calibration",
     "evaluation",
 ];

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use ncs_features::{SchemaPlan, continued};
 use ncs_model::artifact::Artifact;
 use ncs_model::{Gram, NetworkKind, NetworkPlan};
+use ncs_train::lifetimes::evict;
 use ncs_train::{Earlier, SearchKind, TrainPlan, merged_tasks};
 
 use super::checks::Checks;
-use super::toml_types::{self, StartMasks};
+use super::toml_types::{self, StartMasks, StartMoments};
 
 const MODEL: [&str; 2] = ["start", "model"];
 
@@ -40,6 +41,20 @@ pub(crate) fn plan(
     let folder = root.join(&start.model);
     let inner = folder.join("model");
     let folder = if inner.is_dir() { inner } else { folder };
+    let keeps = match start.moments {
+        StartMoments::Auto => network.kind.has_masks(),
+        StartMoments::Keep => true,
+        StartMoments::Reset => false,
+    };
+    let run = folder.parent().filter(|run| run.join("run.id").is_file());
+    let run = run.filter(|_| keeps).map(Path::to_owned);
+    if start.moments == StartMoments::Keep && run.is_none() {
+        let text = format!(
+            "start.moments = \"keep\" needs the folder of a training; {} is a model without it",
+            folder.display()
+        );
+        checks.say(&["start", "moments"], text);
+    }
     let read =
         Artifact::read(&folder).and_then(|artifact| Ok((artifact, Artifact::hash(&folder)?)));
     let (artifact, hash) = match read {
@@ -58,6 +73,8 @@ pub(crate) fn plan(
         }
         return None;
     }
+    let mut artifact = artifact;
+    let evicted = evict(&mut artifact, &train.lifetimes);
     for tasks in merged_tasks(&artifact, &artifact.schema) {
         checks.note(format!(
             "the model to go on from keeps other weights for each of {tasks}; training goes on from those of the \
@@ -67,7 +84,12 @@ pub(crate) fn plan(
     keep_masks(config, start.masks, &artifact, train, checks);
     let artifact = Arc::new(artifact);
     Some(StartPlan {
-        earlier: Earlier { artifact, hash },
+        earlier: Earlier {
+            artifact,
+            hash,
+            run,
+            evicted,
+        },
     })
 }
 

@@ -27,6 +27,11 @@ pub(crate) struct RunFile {
     /// The features, in the order of the network's fields.
     #[schemars(extend("minProperties" = 1, "examples" = [{ "user_id": "categorical" }]))]
     pub(crate) columns: IndexMap<String, Column>,
+    /// Lifetimes of the rows of id spaces, by the name of the id space: that of its column, unless columns share one. They
+    /// act where a training goes on from a model.
+    #[schemars(extend("examples" = [{ "user_id": { "expire_after": 30 } }]))]
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub(crate) tables: IndexMap<String, Lifetime>,
     /// Features that follow from others.
     #[serde(default)]
     pub(crate) features: Features,
@@ -55,6 +60,20 @@ fn one() -> u64 {
     1
 }
 
+/// Lifetime of the rows of an id space.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Lifetime {
+    /// Trainings without a sighting after which a row goes, with its vocabulary entry, its past counts and its moments.
+    /// Default: it stays.
+    #[schemars(range(min = 1))]
+    pub(crate) expire_after: Option<u32>,
+    /// Rows that a training takes over; the least recently seen go first, and of these the least often seen. New
+    /// values of the training come on top. Default: all.
+    #[schemars(range(min = 1))]
+    pub(crate) capacity: Option<u32>,
+}
+
 /// The model that training goes on from: its weights, ids, scales and masks. Columns, tasks and network must be its own;
 /// values that are new in the training rows get rows of their own.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
@@ -66,6 +85,22 @@ pub(crate) struct Start {
     /// Masks of network.kind = "sparse_sharing".
     #[serde(default)]
     pub(crate) masks: StartMasks,
+    /// Optimizer moments.
+    #[serde(default)]
+    pub(crate) moments: StartMoments,
+}
+
+/// Optimizer moments of a training that goes on from a model.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum StartMoments {
+    /// "keep" for networks with masks, "reset" for others.
+    #[default]
+    Auto,
+    /// Those of the last checkpoint: start.model is the folder of a training that still has it.
+    Keep,
+    /// None: they start anew.
+    Reset,
 }
 
 /// Masks of a training that goes on from a model.

@@ -212,6 +212,7 @@ fn train(
         refit: training.refit,
         checkpoint_steps: training.checkpoint_steps,
         search: search_plan(search, config, checks),
+        lifetimes: Vec::new(),
         parity_stale_momentum: training.parity.stale_momentum,
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use indexmap::IndexMap;
 use ncs_eval::{LayerSharing, text_table, units_table};
 use ncs_features::{Field, Objective, Pooling, Population, Schema, ValueLoss, ValueObjective};
-use ncs_model::artifact::{Ancestor, Artifact, ArtifactError, TaskRecalibration};
+use ncs_model::artifact::{Ancestor, Artifact, ArtifactError, RowLives, TaskRecalibration};
 use ncs_model::{Calibrator, Spec};
 use serde::Serialize;
 
@@ -123,6 +123,7 @@ fn text_of(
         format!("Tasks\n{}", tasks(artifact)),
         format!("Columns\n{}", columns(&artifact.schema)),
         format!("Tables\n{}", tables(artifact)),
+        lifetimes(artifact),
         format!("Layers: connections\n{}", layers(artifact)),
         units(artifact),
         inputs(artifact),
@@ -273,6 +274,39 @@ fn tables(artifact: &Artifact) -> String {
     };
     let rows: Vec<_> = artifact.schema.tables.iter().enumerate().map(row).collect();
     text_table(&["table", "ids", "rows", "dim", "initialised rows"], &rows)
+}
+
+/// When rows were last seen, of tables with a lifetime.
+fn lifetimes(artifact: &Artifact) -> String {
+    let now = ncs_train::lifetimes::generation(artifact);
+    let tables = artifact.schema.tables.iter().zip(&artifact.lives);
+    let row = |(table, lives): (&ncs_features::Table, &RowLives)| {
+        let idle = |least: u32| {
+            let last = lives.last_seen.iter();
+            last.filter(|&&last| now.saturating_sub(last) >= least)
+                .count() as u64
+        };
+        let all = lives.ids.len() as u64;
+        let counts = [all, all - idle(1), idle(1), idle(7), idle(30)];
+        let counts = counts.map(grouped);
+        std::iter::once(table.name.clone()).chain(counts).collect()
+    };
+    let rows: Vec<Vec<String>> = tables
+        .filter(|(_, lives)| !lives.ids.is_empty())
+        .map(row)
+        .collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    let header = [
+        "table",
+        "rows",
+        "seen in the last training",
+        "not in it",
+        "not in 7",
+        "not in 30",
+    ];
+    format!("Lifetimes: training {now}\n{}", text_table(&header, &rows))
 }
 
 fn layers(artifact: &Artifact) -> String {

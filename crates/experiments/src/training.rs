@@ -79,6 +79,9 @@ pub fn prepare_rows(
         progress.log(&format!("note: {note}"));
     }
     if let Some(earlier) = earlier {
+        for evicted in &earlier.evicted {
+            progress.log(&evicted.to_string());
+        }
         for note in earlier::growth(&earlier.artifact.schema, &prepared.schema) {
             progress.log(&note);
         }
@@ -336,7 +339,11 @@ fn finish(
     let mut report = run_report::report(plan, &data.report, trained, &evaluated);
     report.notes.extend(notes);
     report.notes.extend_from_slice(of_tables);
-    report.notes.extend(earlier::note(plan, &data.schema));
+    report.notes.extend(earlier::note(
+        plan,
+        &data.schema,
+        trained.moments.as_deref(),
+    ));
     let before = || cost::wall_seconds(folder);
     report.seconds = clock.map_or_else(before, |meter| Some(meter.wall_seconds()));
     write_json(

@@ -119,6 +119,7 @@ fn scorer(schema: Schema, kind: NetworkKind) -> Scorer {
         self_test: None,
         agreements: vec![],
         ancestry: vec![],
+        lives: vec![],
         shares: vec![],
         masks: has_masks.then(|| Arc::new(masks(&spec))),
         weight_sets: (0..model.networks().len()).map(member).collect(),

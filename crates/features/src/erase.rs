@@ -108,6 +108,19 @@ impl ErasedValues {
         })
     }
 
+    /// Takes rows of tables, of values that are not known: only [`ErasedValues::has_row`], [`ErasedValues::traces`] and
+    /// [`ErasedValues::without`] make use of them.
+    pub fn of_ids(schema: &Schema, ids: BTreeMap<usize, BTreeSet<u32>>) -> ErasedValues {
+        ErasedValues {
+            rule: schema.value_rule,
+            fields: Vec::new(),
+            places: Vec::new(),
+            texts: HashSet::new(),
+            groups: HashSet::new(),
+            ids,
+        }
+    }
+
     /// Returns the number of different values.
     pub fn len(&self) -> usize {
         self.texts.len()

@@ -281,8 +281,17 @@ impl Learner {
         for value in &values {
             counts.remove(value.as_bytes());
         }
-        let room = max_size.map(|size| size.saturating_sub(values.len() as u32));
+        let free: Vec<usize> = (0..values.len())
+            .filter(|&at| values[at].is_empty())
+            .collect();
+        let taken = (values.len() - free.len()) as u32;
+        let room = max_size.map(|size| size.saturating_sub(taken));
         if let IdSpace::Vocabulary { values: new } = most_frequent(counts, min_count, room) {
+            let mut new = new.into_iter();
+            // Places that erased and evicted values have left, first.
+            free.iter()
+                .zip(&mut new)
+                .for_each(|(&at, value)| values[at] = value);
             values.extend(new);
         }
         Table {

@@ -84,6 +84,7 @@ fn ranker(density: f64, alike: f64, half: bool) -> Ranker {
         self_test: None,
         agreements: vec![],
         ancestry: vec![],
+        lives: vec![],
         shares: vec![],
         schema: Arc::new(Schema {
             value_rule: ncs_features::ValueRule::CURRENT,

@@ -4,15 +4,17 @@
 //! sizes, the weight set of each task, and the BLAKE3 of every tensor. Of each table only the
 //! initialised rows are saved; every other row is the zero vector. The tensors of weight set `i` are
 //! `member.i.dense` (layers and heads, as [`crate::DenseLayout`]), `member.i.table.t.ids` and
-//! `member.i.table.t.values`; masks are `mask.t.fc_l`, one bit for each connection, as [`Mask::to_bytes`]. The rows of
+//! `member.i.table.t.values`; `life.table.t.*` tell when rows were last seen, where they have a lifetime; masks are `mask.t.fc_l`, one bit for each connection, as [`Mask::to_bytes`]. The rows of
 //! an optional self-test are in `self_test.json`, whose BLAKE3 is in the manifest.
 
 mod ancestry;
 mod exchange;
 mod fits;
+mod lives;
 mod manifest;
 
 pub use ancestry::{Ancestor, CalibrationFigures, Erasure, Recalibration, TaskRecalibration};
+pub use lives::RowLives;
 pub use manifest::VERSION;
 
 use crate::agreement::Agreement;
@@ -59,6 +61,8 @@ pub struct Artifact {
     pub agreements: Vec<Agreement>,
     /// The trainings, calibrations and erasures since the first training, oldest first. Empty: it is as it was first trained.
     pub ancestry: Vec<Ancestor>,
+    /// For each table, when its rows were last seen; of tables without a lifetime nothing. Empty: no table has one.
+    pub lives: Vec<RowLives>,
 }
 
 /// The weights of one network at one moment of the training.
@@ -149,6 +153,16 @@ impl Artifact {
                 let name = |part: &str| format!("member.{i}.table.{t}.{part}");
                 entry(name("ids"), rows.ids.len(), Values::U32(&rows.ids));
                 entry(name("values"), rows.values.len(), Values::F32(&rows.values));
+            }
+        }
+        for (t, lives) in self.lives.iter().enumerate() {
+            for (part, values) in [
+                ("ids", &lives.ids),
+                ("last_seen", &lives.last_seen),
+                ("sightings", &lives.sightings),
+            ] {
+                let name = format!("life.table.{t}.{part}");
+                entry(name, values.len(), Values::U32(values));
             }
         }
         for (name, bytes) in &masks {
@@ -256,6 +270,8 @@ impl Artifact {
             shares: manifest.shares,
             agreements: manifest.agreements,
             ancestry: manifest.ancestry,
+            lives: read_lives(&file, n_tables)?
+                .ok_or_else(|| wrong("its lives are not those of rows"))?,
             calibrators: check_calibrators(folder, &manifest.spec, manifest.calibrators)?,
             schema: Arc::new(manifest.schema),
             spec: manifest.spec,
@@ -275,6 +291,28 @@ impl Artifact {
     pub fn hash(folder: &Path) -> Result<blake3::Hash, ArtifactError> {
         Ok(blake3::hash(&read_file(&folder.join(MANIFEST), folder)?))
     }
+}
+
+/// Reads the lives of rows; `None` if they are not sound, and nothing where the file has none.
+fn read_lives(
+    file: &TensorFile,
+    n_tables: usize,
+) -> Result<Option<Vec<RowLives>>, TensorFileError> {
+    if !file.has("life.table.0.ids") {
+        return Ok(Some(Vec::new()));
+    }
+    let column = |t: usize, part: &str| file.u32(&format!("life.table.{t}.{part}"));
+    let table = |t: usize| {
+        Ok(RowLives {
+            ids: column(t, "ids")?,
+            last_seen: column(t, "last_seen")?,
+            sightings: column(t, "sightings")?,
+        })
+    };
+    let lives: Vec<RowLives> = (0..n_tables)
+        .map(table)
+        .collect::<Result<_, TensorFileError>>()?;
+    Ok(lives.iter().all(RowLives::is_sound).then_some(lives))
 }
 
 /// Returns the number of layer and head parameters of the largest weight set.

@@ -138,6 +138,7 @@ fn artifact_of(kind: NetworkKind, schema: Schema) -> Artifact {
         self_test: None,
         agreements: vec![],
         ancestry: vec![],
+        lives: vec![],
         shares: vec![],
         masks: (kind == NetworkKind::SparseSharing).then(|| {
             Arc::new(Masks {

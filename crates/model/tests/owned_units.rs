@@ -264,6 +264,7 @@ fn artifact(common: f64) -> Artifact {
         self_test: None,
         agreements: vec![],
         ancestry: vec![],
+        lives: vec![],
         shares: vec![],
         schema: Arc::new(schema(2)),
         spec: Spec::clone(model.spec()),

@@ -196,6 +196,7 @@ fn artifact(
         self_test: None,
         agreements: vec![],
         ancestry: vec![],
+        lives: vec![],
         shares: vec![],
         schema,
         spec,

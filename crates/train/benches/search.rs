@@ -149,6 +149,7 @@ fn plan() -> TrainPlan {
             control: ncs_train::Control::None,
             pick: Pick::Best,
         },
+        lifetimes: vec![],
         parity_stale_momentum: false,
     }
 }

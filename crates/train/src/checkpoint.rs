@@ -72,6 +72,39 @@ pub(crate) struct Saved {
     state: SavedState,
 }
 
+impl Saved {
+    /// Returns the tensors.
+    pub(crate) fn file(&self) -> &TensorFile {
+        &self.file
+    }
+
+    /// Returns the steps of each network's optimizer.
+    pub(crate) fn networks(&self) -> &[SavedNetwork] {
+        &self.state.networks
+    }
+
+    /// Returns the kinds of the optimizers, if the writer told them.
+    pub(crate) fn optimizers(&self) -> Option<&str> {
+        self.file.metadata("optimizers")
+    }
+
+    /// Returns true if layers and heads of some kept or current weights have this hash.
+    pub(crate) fn has_weights(&self, hash: &blake3::Hash) -> bool {
+        let is_weights = |name: &&str| {
+            let is_of = name.starts_with("best.") || name.starts_with("tower.");
+            is_of && name.ends_with(".dense")
+        };
+        let hash = hash.to_hex();
+        let mut names = self.file.names().filter(is_weights);
+        names.any(|name| self.file.hash(name) == Some(hash.as_str()))
+    }
+
+    /// Returns the hash of all of it.
+    pub(crate) fn hash(&self) -> &str {
+        self.file.metadata("b3").unwrap_or_default()
+    }
+}
+
 /// State other than tensors.
 #[derive(Debug, Serialize, Deserialize)]
 struct SavedState {
@@ -84,10 +117,12 @@ struct SavedState {
     n_weights: usize,
 }
 
+/// Steps of a network's optimizer.
 #[derive(Debug, Serialize, Deserialize)]
-struct SavedNetwork {
-    steps: u64,
-    counts: Vec<u64>,
+pub(crate) struct SavedNetwork {
+    pub(crate) steps: u64,
+    /// By group of parameters.
+    pub(crate) counts: Vec<u64>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -190,6 +225,7 @@ pub(crate) fn save(
         ("run", run),
         ("phase", phase),
         ("state", &state),
+        ("optimizers", &training.optimizers.kinds()),
     ];
     let metadata = pairs.map(|(key, value)| (key.to_owned(), value.to_owned()));
     Ok(tensors.write(path, &metadata.into())?)
@@ -217,6 +253,24 @@ pub(crate) fn open(path: &Path, run: &str, phase: &str) -> Result<Option<Saved>,
         file,
         state,
     }))
+}
+
+/// The checkpoint at `path` of whatever run and phase, if there is one of this version.
+pub(crate) fn open_any(path: &Path) -> Option<Saved> {
+    let file = TensorFile::read(path).ok()?;
+    (file.metadata("format") == Some(FORMAT)).then_some(())?;
+    let state = serde_json::from_str(file.metadata("state")?).ok()?;
+    Some(Saved {
+        time: None,
+        path: path.to_owned(),
+        file,
+        state,
+    })
+}
+
+/// Fills numbers from a tensor of the same length; `None` if there is none.
+pub(crate) fn fill_from(saved: &Saved, name: &str, numbers: &mut [f32]) -> Option<()> {
+    fill(numbers, saved.file.f32_values(name).ok()?)
 }
 
 /// Restores the saved state into a new trainer.

@@ -3,6 +3,7 @@
 use crate::earlier::Earlier;
 use crate::evidence::RowShrinkage;
 use crate::id_dropout::IdDropout;
+use crate::moments::EarlierMoments;
 use crate::phase::Phase;
 use crate::plan::TrainPlan;
 use crate::trainer::TrainerContext;
@@ -46,6 +47,8 @@ pub(crate) struct SearchContext<'a> {
     pub(crate) initial_rows: &'a [Option<Arc<InitialRows>>],
     /// The model that every training starts from.
     pub(crate) earlier: Option<&'a Earlier>,
+    /// The optimizer moments that every training starts from.
+    pub(crate) moments: Option<&'a EarlierMoments>,
 }
 
 impl SearchContext<'_> {
@@ -90,6 +93,7 @@ impl SearchContext<'_> {
             stop: self.stop,
             evidence: &self.evidence,
             id_dropout: &self.id_dropout,
+            moments: self.moments,
         }
     }
 

@@ -1,8 +1,10 @@
 //! Training that continues from an earlier model and starts from its weights.
 
+use crate::lifetimes::Evicted;
 use ncs_features::Schema;
 use ncs_model::Model;
 use ncs_model::artifact::{Artifact, WeightSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Trained model from which a run continues. The schema of the run must extend its schema
@@ -13,6 +15,11 @@ pub struct Earlier {
     pub artifact: Arc<Artifact>,
     /// BLAKE3 of its manifest.
     pub hash: blake3::Hash,
+    /// Folder of its training, whose last checkpoint has the optimizer moments; `None`: they start anew.
+    pub run: Option<PathBuf>,
+    /// Rows that its tables have lost by their lifetimes: `artifact` is the model without them, `hash` that of the model
+    /// with them.
+    pub evicted: Vec<Evicted>,
 }
 
 impl Earlier {

@@ -19,7 +19,9 @@ mod evidence;
 mod gradient_sums;
 pub mod id_dropout;
 mod late;
+pub mod lifetimes;
 pub mod loss;
+mod moments;
 pub mod optim;
 mod outcome;
 mod phase;
@@ -43,6 +45,7 @@ pub use error::TrainError;
 pub use events::{Event, Listener, NoopListener, Resumed, Validated};
 pub use evidence::ShrinkageRule;
 pub use id_dropout::{IdDropout, IdDropoutPlan};
+pub use lifetimes::{Evicted, Lifetime};
 pub use plan::{
     Balance, CommonUnits, Control, Decay, Keep, Optimizer, OptimizerKind, Pick, RateReaders,
     Rewind, Schedule, SearchKind, SearchPlan, Shrinkage, Steps, TrainPlan,

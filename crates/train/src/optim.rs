@@ -11,7 +11,7 @@ mod rule;
 
 pub use rows::RowMoments;
 
-use crate::plan::Optimizer;
+use crate::plan::{Optimizer, OptimizerKind};
 use ncs_model::kernels::SimdLevel;
 use ncs_model::kernels::versions::{CompiledLoop, run};
 use ncs_model::{Gradient, Model, Network, ParameterGroup, ParameterIndex, Real};
@@ -110,6 +110,11 @@ impl<R: Real> Optimizers<R> {
             networks: networks.map(state).collect(),
             settings,
         }
+    }
+
+    /// Returns the names of the rules, of the network's and the tables': moments of one are of no use to another.
+    pub(crate) fn kinds(&self) -> String {
+        kinds(self.settings.network, self.settings.tables)
     }
 
     /// Updates network `number` of the model with `gradient`, for the tasks at these positions in the
@@ -283,6 +288,15 @@ fn hidden(connections: &ParameterIndex, group: &ParameterGroup, layers_end: usiz
     let Range { start, end } = group.range;
     let positions = &connections.positions()[start..end];
     start..start + positions.partition_point(|&position| (position as usize) < layers_end)
+}
+
+/// Returns `adam, adagrad`: the names of the rules of the network and of the tables.
+pub(crate) fn kinds(network: Optimizer, tables: Optimizer) -> String {
+    let name = |optimizer: Optimizer| match optimizer.kind {
+        OptimizerKind::Adam { .. } => "adam",
+        OptimizerKind::Adagrad { .. } => "adagrad",
+    };
+    format!("{}, {}", name(network), name(tables))
 }
 
 /// Scales the gradient down to the norm `most`.

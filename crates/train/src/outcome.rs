@@ -114,6 +114,7 @@ pub(crate) fn artifact<'k>(
         self_test: None,
         agreements: vec![],
         ancestry: vec![],
+        lives: vec![],
         shares: vec![],
         schema: schema.clone(),
         spec: context.spec.clone(),

@@ -3,6 +3,7 @@
 use crate::entire_space::FunnelLoss;
 use crate::evidence::ShrinkageRule;
 use crate::id_dropout::IdDropoutPlan;
+use crate::lifetimes::Lifetime;
 use crate::taken::KappaPlan;
 use ncs_model::Masks;
 use serde::{Deserialize, Serialize, Serializer};
@@ -66,6 +67,9 @@ pub struct TrainPlan {
     pub checkpoint_steps: u64,
     /// The mask search, for `sparse_sharing`.
     pub search: SearchPlan,
+    /// Lifetimes of table rows. They act on the model that training goes on from.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub lifetimes: Vec<Lifetime>,
     /// If true, a step for a task may move weights outside its mask by stale momentum, as the paper's
     /// released code does. For parity only.
     pub parity_stale_momentum: bool,
@@ -82,6 +86,11 @@ impl TrainPlan {
     /// with which an epoch has at most about 2000 steps.
     pub fn rows_per_step(&self, rows: u64) -> usize {
         self.batch.unwrap_or_else(|| chosen_batch(rows))
+    }
+
+    /// Returns the names of the optimizers' rules.
+    pub(crate) fn optimizer_kinds(&self) -> String {
+        crate::optim::kinds(self.optimizer, self.table_optimizer)
     }
 }
 

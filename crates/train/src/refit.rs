@@ -60,6 +60,7 @@ pub(crate) fn run(
         bias_counts: context.bias_counts,
         initial_rows: context.initial_rows,
         earlier: context.earlier,
+        moments: context.moments,
     };
     let mut trainings = Vec::new();
     let mut kept: Vec<Option<Kept>> = vec![None; first.of_slot.len()];

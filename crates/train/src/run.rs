@@ -3,9 +3,11 @@
 use crate::context::{SearchContext, Training};
 use crate::earlier::Earlier;
 use crate::error::TrainError;
-use crate::events::Listener;
+use crate::events::{Event, Listener};
 use crate::evidence;
 use crate::id_dropout::IdDropout;
+use crate::lifetimes;
+use crate::moments::EarlierMoments;
 use crate::outcome::{self, Start};
 use crate::phase::Phase;
 use crate::plan::{Keep, Pick, SearchKind, Shrinkage, TrainPlan};
@@ -70,6 +72,9 @@ pub struct Trained {
     pub units: Option<UnitChoice>,
     /// Explanation of the choice of tasks with shrinkage of table rows, if validation made it.
     pub shrinkage: Option<String>,
+    /// Whether the optimizer moments are those of the earlier model's training, and if not, why; `None` without an
+    /// earlier model.
+    pub moments: Option<String>,
     /// All trainings of the run, in this process or an earlier one.
     pub trainings: Vec<Training>,
 }
@@ -90,7 +95,11 @@ impl Run<'_> {
             self.train.label_counts(),
             valid,
         )?;
-        let identity = self.identity();
+        let (moments, told) = self.moments();
+        if let Some(told) = &told {
+            listener.on_event(&Event::Noted { text: told });
+        }
+        let identity = self.identity(moments.as_ref());
         self.claim_folder(&identity)?;
         let threads = self.plan.threads;
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
@@ -98,15 +107,41 @@ impl Run<'_> {
             threads,
             reason: error.to_string(),
         })?;
-        pool.install(|| self.search_and_train(&identity, listener))
+        let trained =
+            pool.install(|| self.search_and_train(&identity, moments.as_ref(), listener))?;
+        Ok(Trained {
+            moments: told,
+            ..trained
+        })
+    }
+
+    /// Returns the optimizer moments to go on with, and what is told about them.
+    fn moments(&self) -> (Option<EarlierMoments>, Option<String>) {
+        let Some(earlier) = self.earlier else {
+            return (None, None);
+        };
+        let Some(run) = &earlier.run else {
+            return (None, Some("optimizer moments start anew".to_owned()));
+        };
+        match EarlierMoments::find(earlier, run, self.plan) {
+            Ok(moments) => {
+                let path = moments.path().display().to_string();
+                (
+                    Some(moments),
+                    Some(format!("optimizer moments are those of {path}")),
+                )
+            }
+            Err(why) => (None, Some(format!("optimizer moments start anew: {why}"))),
+        }
     }
 
     fn search_and_train(
         &self,
         identity: &str,
+        moments: Option<&EarlierMoments>,
         listener: &mut (dyn Listener + Send),
     ) -> Result<Trained, TrainError> {
-        let context = self.context(identity)?;
+        let context = self.context(identity, moments)?;
         let (mut searches, mut agreements) = (Vec::new(), Vec::new());
         let (mut units, mut start) = (None, Start::default());
         if self.network.kind.has_masks() {
@@ -136,6 +171,13 @@ impl Run<'_> {
         }
         artifact.agreements = agreements;
         artifact.ancestry = self.ancestry();
+        let rows = self.refit.filter(|_| self.plan.refit);
+        artifact.lives = lifetimes::after(
+            &artifact,
+            self.earlier.map(|earlier| &*earlier.artifact),
+            &self.plan.lifetimes,
+            rows.map_or(self.train, |rows| rows.train),
+        )?;
         Ok(Trained {
             trainings,
             artifact,
@@ -144,11 +186,16 @@ impl Run<'_> {
             searches,
             units,
             shrinkage: chosen.why,
+            moments: None,
         })
     }
 
     /// Returns what the search and the trainings of this run use.
-    fn context<'a>(&'a self, identity: &'a str) -> Result<SearchContext<'a>, TrainError> {
+    fn context<'a>(
+        &'a self,
+        identity: &'a str,
+        moments: Option<&'a EarlierMoments>,
+    ) -> Result<SearchContext<'a>, TrainError> {
         let id_dropout =
             IdDropout::measure(self.plan.id_dropout, self.schema, self.train, self.valid)?;
         Ok(SearchContext {
@@ -174,6 +221,7 @@ impl Run<'_> {
             bias_counts: self.train.label_counts(),
             initial_rows: self.initial_rows,
             earlier: self.earlier,
+            moments,
         })
     }
 
@@ -211,7 +259,7 @@ impl Run<'_> {
     }
 
     /// Returns a hash of settings and data: runs with the same identity give the same weights.
-    fn identity(&self) -> String {
+    fn identity(&self, moments: Option<&EarlierMoments>) -> String {
         let mut hasher = blake3::Hasher::new();
         let plan = TrainPlan {
             // How often a run is saved changes nothing in it.
@@ -228,6 +276,9 @@ impl Run<'_> {
         }
         if let Some(earlier) = self.earlier {
             hasher.update(earlier.hash.as_bytes());
+        }
+        if let Some(moments) = moments {
+            hasher.update(moments.hash().as_bytes());
         }
         hasher.finalize().to_hex().to_string()
     }

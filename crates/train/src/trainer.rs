@@ -12,6 +12,7 @@ use crate::events::{Event, Listener, Resumed};
 use crate::evidence::RowShrinkage;
 use crate::gradient_sums::GradientSums;
 use crate::id_dropout::IdDropout;
+use crate::moments::EarlierMoments;
 use crate::optim::{OptimSettings, Optimizers, ParityDeviations};
 use crate::phase::Phase;
 use crate::plan::TrainPlan;
@@ -41,6 +42,8 @@ pub(crate) struct TrainerContext<'a> {
     /// Row shrinkage of each task; `None`: no shrinkage.
     pub(crate) evidence: &'a [Option<RowShrinkage>],
     pub(crate) id_dropout: &'a IdDropout,
+    /// Optimizer moments of an earlier training; `None`: they start at zero.
+    pub(crate) moments: Option<&'a EarlierMoments>,
 }
 
 /// A model in training.
@@ -91,8 +94,12 @@ impl<'a> Trainer<'a> {
                 ParityDeviations::default()
             },
         };
+        let mut optimizers = Optimizers::new(&model, settings);
+        if let Some(moments) = trainer_context.moments {
+            moments.restore(&model, &mut optimizers);
+        }
         Trainer {
-            optimizers: Optimizers::new(&model, settings),
+            optimizers,
             best: BestWeights::new(&phase, &model),
             progress: Progress::new(trainer_context.schema.tasks.len()),
             pass: Workspace::new(plan.threads),

@@ -580,6 +580,20 @@ class Late(TypedDict, total=False):
     method: LateMethod
 
 
+class Lifetime(TypedDict, total=False):
+    """Lifetime of the rows of an id space.
+
+    Keys:
+        capacity: Rows that a training takes over; the least recently seen go first, and of these the least often
+            seen. New values of the training come on top. Default: all.
+        expire_after: Trainings without a sighting after which a row goes, with its vocabulary entry, its past counts
+            and its moments. Default: it stays.
+    """
+
+    capacity: int
+    expire_after: int
+
+
 class LossSettingsCrossEntropy(TypedDict, total=False):
     """Cross-entropy of a label in {0, 1}.
 
@@ -803,6 +817,9 @@ Shrinkage = Union[Literal["conversions"], Literal["all"], Literal["validated"]]
 StartMasks = Union[Literal["keep"], Literal["search"]]
 
 
+StartMoments = Union[Literal["auto"], Literal["keep"], Literal["reset"]]
+
+
 class Start(TypedDict, total=False):
     """The model that training goes on from: its weights, ids, scales and masks. Columns, tasks and network must be its
         own; values that are new in the training rows get rows of their own.
@@ -810,10 +827,12 @@ class Start(TypedDict, total=False):
     Keys:
         masks: Masks of network.kind = "sparse_sharing".
         model: A folder written by ncs train, or the model in it. A relative path starts at the run file.
+        moments: Optimizer moments.
     """
 
     masks: StartMasks
     model: str
+    moments: StartMoments
 
 
 Steps = Union[Literal["alternating"], Literal["joint"]]
@@ -932,6 +951,8 @@ class RunConfig(TypedDict, total=False):
         search: Mask search, for network.kind = "sparse_sharing".
         seed: Seed of the initial weights, the order of rows, and dropout.
         start: The model that training goes on from.
+        tables: Lifetimes of the rows of id spaces, by the name of the id space: that of its column, unless columns
+            share one. They act where a training goes on from a model.
         tasks: Prediction tasks.
         threads: Worker threads. The result is the same, byte for byte, for the same number of threads. Without it:
             all cores of the machine.
@@ -947,6 +968,7 @@ class RunConfig(TypedDict, total=False):
     search: Search
     seed: int
     start: Start
+    tables: Mapping[str, Lifetime]
     tasks: Mapping[str, Task]
     threads: int
     training: Training

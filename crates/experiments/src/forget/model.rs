@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ncs_features::{ErasedValues, SchemaTraces};
 use ncs_model::artifact::{Ancestor, Artifact, Erasure, WeightSet};
-use ncs_model::{Scorer, SelfTest, SparseRows, Weights};
+use ncs_model::{Scorer, SelfTest, SparseRows};
 
 use super::files::{counted, listed};
 use crate::error::Error;
@@ -44,7 +44,11 @@ pub(super) fn erase(folder: &Path, column: &str, values: &ErasedValues) -> Resul
     let hash = Artifact::hash(folder)?;
     artifact.schema = Arc::new(values.without(&artifact.schema));
     for set in &mut artifact.weight_sets {
-        set.weights = Arc::new(without_rows(&set.weights, values));
+        let gone = |table: usize, id: u32| values.has_row(table, id);
+        set.weights = Arc::new(set.weights.without_rows(gone));
+    }
+    for (table, lives) in artifact.lives.iter_mut().enumerate() {
+        lives.retain(|id| !values.has_row(table, id));
     }
     artifact.ancestry.push(Ancestor {
         model: hash.to_hex().to_string(),
@@ -66,26 +70,4 @@ pub(super) fn erase(folder: &Path, column: &str, values: &ErasedValues) -> Resul
             .flatten();
     }
     Ok(artifact.write(folder)?)
-}
-
-fn without_rows(weights: &Weights, values: &ErasedValues) -> Weights {
-    let table = |(table, rows): (usize, &SparseRows<f32>)| {
-        let width = rows.values.len() / rows.ids.len().max(1);
-        let kept = rows.ids.iter().enumerate();
-        let kept: Vec<usize> = kept
-            .filter(|(_, id)| !values.has_row(table, **id))
-            .map(|(row, _)| row)
-            .collect();
-        SparseRows {
-            ids: kept.iter().map(|&row| rows.ids[row]).collect(),
-            values: kept
-                .iter()
-                .flat_map(|&row| rows.values[row * width..(row + 1) * width].iter().copied())
-                .collect(),
-        }
-    };
-    Weights {
-        dense: weights.dense.clone(),
-        tables: weights.tables.iter().enumerate().map(table).collect(),
-    }
 }

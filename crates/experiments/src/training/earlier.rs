@@ -22,7 +22,7 @@ pub(super) fn growth(earlier: &Schema, now: &Schema) -> Vec<String> {
 }
 
 /// Notes which model the training went on from, and what it gained.
-pub(super) fn note(plan: &RunPlan, schema: &Schema) -> Option<Note> {
+pub(super) fn note(plan: &RunPlan, schema: &Schema, moments: Option<&str>) -> Option<Note> {
     let earlier = &plan.start.as_ref()?.earlier;
     let grown = growth(&earlier.artifact.schema, schema);
     let grown = if grown.is_empty() {
@@ -30,15 +30,21 @@ pub(super) fn note(plan: &RunPlan, schema: &Schema) -> Option<Note> {
     } else {
         format!("{}.", grown.join("; "))
     };
+    let evicted: Vec<String> = earlier.evicted.iter().map(ToString::to_string).collect();
+    let evicted = if evicted.is_empty() {
+        String::new()
+    } else {
+        format!(" Lifetimes: {}.", evicted.join("; "))
+    };
     let masks = match (&plan.train.search.kind, plan.network.kind.has_masks()) {
         (_, false) => "",
         (SearchKind::Given(_), true) => " Its masks were kept.",
         _ => " New masks were searched from its weights.",
     };
     let text = format!(
-        "The training went on from model {:.16}, whose ids, scales and weights it keeps; optimizer moments started \
-         anew.{masks} {grown}",
-        earlier.hash.to_hex()
+        "The training went on from model {:.16}, whose ids, scales and weights it keeps; {}.{masks} {grown}{evicted}",
+        earlier.hash.to_hex(),
+        moments.unwrap_or("optimizer moments start anew")
     );
     let warning = false;
     Some(Note { warning, text })

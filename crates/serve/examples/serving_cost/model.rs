@@ -78,6 +78,7 @@ fn artifact(model: &Model) -> Artifact {
         self_test: None,
         agreements: vec![],
         ancestry: vec![],
+        lives: vec![],
         shares: vec![],
     }
 }

@@ -73,6 +73,7 @@ fn artifact(scale: f32) -> Artifact {
         self_test: None,
         agreements: vec![],
         ancestry: vec![],
+        lives: vec![],
         shares: vec![],
         schema: Arc::new(schema),
         spec,

@@ -68,6 +68,7 @@ fn frozen(size: Size, model: &Model) -> Scorer {
         self_test: None,
         agreements: vec![],
         ancestry: vec![],
+        lives: vec![],
         shares: vec![],
         schema: Arc::new(paper::schema(size)),
         spec: (**model.spec()).clone(),
