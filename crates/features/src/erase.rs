@@ -89,8 +89,9 @@ impl ErasedValues {
         };
         let texts: HashSet<Box<[u8]>> = values
             .iter()
-            .map(|value| text(value).into_bytes().into())
-            .filter(|text: &Box<[u8]>| !text.is_empty())
+            .map(text)
+            .filter(|text| !text.is_empty())
+            .map(|text| text.into_bytes().into())
             .collect();
         let ids = own
             .iter()
@@ -308,8 +309,8 @@ fn ids_of(space: &IdSpace, texts: &HashSet<Box<[u8]>>) -> BTreeSet<u32> {
             buckets, function, ..
         } => {
             let buckets = u64::from((*buckets).max(1));
-            let id = |text: &Box<[u8]>| 1 + (function.hash(text) % buckets) as u32;
-            texts.iter().map(id).collect()
+            let id = |text: &[u8]| 1 + (function.hash(text) % buckets) as u32;
+            texts.iter().map(|text| id(text)).collect()
         }
         IdSpace::Vocabulary { values } => {
             let numbered = values.iter().zip(2u32..);

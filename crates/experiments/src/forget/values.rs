@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use ncs_features::{EraseError, ErasedValues, Schema};
+use ncs_features::{ErasedValues, Schema};
 use ncs_model::artifact::Artifact;
 use ncs_readers::cache;
 
@@ -84,10 +84,8 @@ impl KnownValues {
 }
 
 fn of_schema(schema: &Schema, column: &str, values: &[String]) -> Option<ErasedValues> {
-    match ErasedValues::of(schema, column, values) {
-        Ok(values) => Some(values),
-        Err(EraseError::NoColumn { .. } | EraseError::Number { .. }) => None,
-    }
+    // A model without the column holds none of its values.
+    ErasedValues::of(schema, column, values).ok()
 }
 
 fn schemas_of_run(run: &Path) -> Vec<Schema> {
