@@ -84,15 +84,16 @@ fn text(forgotten: &Forgotten) -> String {
         );
     }
     let n = |n: usize| grouped(n as u64);
-    text + &match forgotten.dry_run {
-        true => format!(
+    text + &if forgotten.dry_run {
+        format!(
             "{} values of {}: found in {} places of {} files; nothing was changed\n",
             n(forgotten.values),
             forgotten.column,
             n(forgotten.found.len()),
             n(forgotten.searched)
-        ),
-        false => format!(
+        )
+    } else {
+        format!(
             "{} values of {}: held by {} of {} files and folders; a search afterwards found {}\n",
             n(forgotten.values),
             forgotten.column,
@@ -102,7 +103,7 @@ fn text(forgotten: &Forgotten) -> String {
                 0 => "nothing".to_owned(),
                 left => format!("{left} that still hold one"),
             }
-        ),
+        )
     }
 }
 

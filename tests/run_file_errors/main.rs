@@ -202,7 +202,7 @@ fn unknown_choices() {
     check(
         "{ kind = \"list\", table = \"article_id\", max_values = 10 }",
         "{ max_values = 10 }",
-        "run.toml:10: columns.history needs kind: categorical, list, numeric, time, cross, vector",
+        "run.toml:10: columns.history needs kind: categorical, list, numeric, time, cross, vector, sequence",
     );
 }
 

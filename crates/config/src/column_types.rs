@@ -1,5 +1,6 @@
 //! Columns as TOML holds them.
 
+use indexmap::IndexMap;
 use ncs_train::RateReaders;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -151,6 +152,90 @@ pub(crate) enum ColumnSettings {
         #[serde(default)]
         projected: bool,
     },
+    /// What a user did before: events with several attributes, each in a list column of its own, parallel to the others.
+    Sequence {
+        /// The attributes of the events, by name.
+        #[schemars(extend("minProperties" = 1))]
+        attributes: IndexMap<String, EventAttribute>,
+        /// Pooling of the events.
+        #[serde(default)]
+        pooling: SequencePooling,
+        /// Keep so many events, the most recent ones.
+        #[serde(default = "fifty")]
+        #[schemars(range(min = 1, max = 100_000))]
+        max_length: usize,
+        /// Position of the most recent event in the lists.
+        #[serde(default)]
+        newest: Newest,
+        /// Splits a text into values.
+        separator: Option<char>,
+        /// Widths of the two hidden layers of the attention, with pooling = "din". Default: [32, 16].
+        #[schemars(inner(range(min = 1, max = 1024)))]
+        hidden: Option<[u32; 2]>,
+        /// Whether the weights of the events are a softmax, so that they add up to 1, with pooling = "din". Default: false: they
+        /// are what the network says, as in the paper.
+        softmax: Option<bool>,
+        /// Number of heads, with pooling = "mha". Default: 4.
+        #[schemars(range(min = 1, max = 64))]
+        heads: Option<u32>,
+    },
+}
+
+fn fifty() -> usize {
+    50
+}
+
+/// An attribute of the events of a sequence: a list for each row, with one value for each event.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct EventAttribute {
+    /// The column of the log.
+    pub(crate) column: String,
+    /// Texts that mean "missing", beside the empty text.
+    #[serde(default)]
+    pub(crate) missing: Vec<String>,
+    /// The id space: the name of another column that it shares ids with, such as the candidate's, or a name of its own.
+    pub(crate) table: Option<String>,
+    /// The feature of the candidate that attention compares it with, with pooling = "din" or "mha". Default: table, if that is a
+    /// feature.
+    pub(crate) target: Option<String>,
+    /// Ids by hash, into so many buckets.
+    #[schemars(range(min = 1, max = 4_000_000_000u32))]
+    pub(crate) buckets: Option<u32>,
+    /// The hash, with buckets.
+    pub(crate) hash: Option<Hash>,
+    /// Ids by vocabulary: values seen often enough in training have rows of their own.
+    pub(crate) vocabulary: Option<Vocabulary>,
+    /// The values are numbers, such as the age of an event or the share that was watched: the quantile that a number falls
+    /// into, of so many, is its id.
+    #[schemars(range(min = 2, max = 1_000_000))]
+    pub(crate) quantiles: Option<u32>,
+}
+
+/// Pooling of the events of a sequence.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum SequencePooling {
+    /// A sum with weights by a small network over each event and the candidate (target attention, deep interest network).
+    #[default]
+    Din,
+    /// Attention of the candidate by several heads, with learned vectors of the events' positions.
+    Mha,
+    /// The mean over the events.
+    Mean,
+    /// The most recent event.
+    Last,
+}
+
+/// Position of the most recent event in a list.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Newest {
+    /// Events are in the order of time.
+    #[default]
+    Last,
+    /// The most recent event comes first.
+    First,
 }
 
 /// Buckets of a cross: four bytes each, and a vector for those that rows point to.

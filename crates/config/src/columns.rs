@@ -10,6 +10,7 @@ use ncs_features::{
 
 use super::checks::Checks;
 use super::rates;
+use super::sequences;
 use super::tasks;
 use super::times;
 use super::toml_types::{self, Column, ColumnKind, ColumnSettings};
@@ -21,21 +22,34 @@ const PIECES: u32 = 16;
 
 /// Columns and tasks, checked against the files and each other.
 pub(crate) fn plan(config: &toml_types::RunFile, checks: &mut Checks<'_>) -> SchemaPlan {
-    let columns: IndexMap<&str, Read> = config
-        .columns
-        .iter()
-        .map(|(name, column)| (name.as_str(), read(name, column, checks)))
-        .collect();
+    let attributes = sequences::attributes(config);
+    let mut columns: IndexMap<&str, Read> = IndexMap::new();
+    for (name, column) in &config.columns {
+        match column {
+            Column::With(ColumnSettings::Sequence { .. }) => {
+                sequences::read(name, column, &attributes, &mut columns, checks);
+            }
+            _ => {
+                columns.insert(name, read(name, column, checks));
+            }
+        }
+    }
     let mut tables = Vec::new();
-    let fields: Vec<Field> = columns
+    let mut fields: Vec<Field> = columns
         .keys()
         .map(|name| field(name, &columns, &mut tables, checks))
         .collect();
     let is_cross = |field: &Field| matches!(tables[field.table].ids, IdSpacePlan::Cross(_));
     for field in fields.iter().filter(|field| !is_cross(field)) {
-        checks.column(&place(&field.name, checks), &field.column);
+        let mut known = attributes.iter();
+        let place = match known.find(|about| about.full_name == field.name) {
+            Some(about) => about.place("column").to_vec(),
+            None => place(&field.name, checks),
+        };
+        checks.column(&place, &field.column);
         times::beside(field, checks);
     }
+    sequences::link(config, &attributes, &tables, &mut fields, checks);
     let tasks = tasks::plan(config, &fields, checks);
     let group = config.evaluation.group.clone();
     if let Some(group) = &group {
@@ -58,18 +72,18 @@ pub(crate) fn place<'n>(feature: &'n str, checks: &Checks<'_>) -> Vec<&'n str> {
 }
 
 /// A column as configured, the three kinds brought to one form.
-struct Read {
-    column: String,
-    missing: Vec<String>,
-    ids: Ids,
-    pooling: Option<Pooling>,
-    separator: Option<char>,
-    max_values: Option<usize>,
-    beside: Beside,
+pub(crate) struct Read {
+    pub(crate) column: String,
+    pub(crate) missing: Vec<String>,
+    pub(crate) ids: Ids,
+    pub(crate) pooling: Option<Pooling>,
+    pub(crate) separator: Option<char>,
+    pub(crate) max_values: Option<usize>,
+    pub(crate) beside: Beside,
 }
 
 /// Source of ids.
-enum Ids {
+pub(crate) enum Ids {
     /// A number has a table of its own.
     Number(NumericPlan),
     /// A part of a time.
@@ -215,10 +229,11 @@ fn read_settings(name: &str, config: &ColumnSettings, checks: &mut Checks<'_>) -
             max_values: None,
             beside: Beside::None,
         },
+        ColumnSettings::Sequence { .. } => unreachable!("its attributes are read one by one"),
     }
 }
 
-fn ids(
+pub(crate) fn ids(
     name: &str,
     table: &Option<String>,
     buckets: Option<u32>,

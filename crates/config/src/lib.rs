@@ -21,6 +21,7 @@ mod rates;
 mod reference;
 mod schema;
 mod search_types;
+mod sequences;
 mod start;
 mod tasks;
 mod times;

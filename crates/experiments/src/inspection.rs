@@ -4,7 +4,9 @@ use std::path::Path;
 
 use indexmap::IndexMap;
 use ncs_eval::{LayerSharing, text_table, units_table};
-use ncs_features::{Field, Objective, Pooling, Population, Schema, ValueLoss, ValueObjective};
+use ncs_features::{
+    Field, Objective, Pooling, Population, Schema, SequencePooling, ValueLoss, ValueObjective,
+};
 use ncs_model::artifact::{Ancestor, Artifact, ArtifactError, RowLives, TaskRecalibration};
 use ncs_model::{Calibrator, Spec};
 use serde::Serialize;
@@ -238,6 +240,12 @@ fn columns(schema: &Schema) -> String {
             Some(Pooling::Mean) => "mean",
             Some(Pooling::Sum) => "sum",
             Some(Pooling::PaddedMean) => "padded mean",
+            Some(Pooling::Events(attribute)) => match attribute.pooling {
+                SequencePooling::Mean => "mean of events",
+                SequencePooling::Last => "last event",
+                SequencePooling::Din(_) => "attention to the candidate",
+                SequencePooling::Mha(_) => "multi-head attention",
+            },
         };
         let column = match table.ids.parts() {
             Some(parts) => columns_of(schema, parts),

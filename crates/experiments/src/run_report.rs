@@ -10,7 +10,7 @@ use ncs_eval::report::{
 };
 use ncs_eval::{Binning, Metrics, PartColumns, Predictions, RunReport};
 use ncs_features::coverage::Shares;
-use ncs_features::{Beside, ColumnCoverage, Field, IdSpace, Schema, Task, TimePart};
+use ncs_features::{Beside, ColumnCoverage, Field, IdSpace, Pooling, Schema, Task, TimePart};
 use ncs_model::artifact::Artifact;
 use ncs_readers::Report as DataReport;
 use ncs_readers::prepare::PartReport;
@@ -87,6 +87,7 @@ fn column(schema: &Schema, field: &Field) -> ColumnSummary {
             | IdSpace::Rate(_)
     );
     let kind = match field.pooling {
+        Some(Pooling::Events(_)) => "sequence",
         Some(_) => "list",
         None if table.ids.vector().is_some() => "vector",
         None if matches!(table.ids, IdSpace::Cross(_)) => "cross",

@@ -99,6 +99,7 @@ impl Signature {
         for (field, about) in schema.fields.iter().enumerate() {
             refuse_padding(about)?;
             refuse_weights(about)?;
+            refuse_events(about)?;
             refuse_quantiles(&about.name, &schema.tables[about.table].ids)?;
             let role = match &schema.tables[about.table].ids {
                 IdSpace::Rate(rate) if rate.of.len() == 1 => continue,
@@ -195,6 +196,21 @@ fn refuse_weights(field: &Field) -> Result<(), ExportError> {
         remedy: "train with the list without its weights, or serve the model by ncs serve"
             .to_owned(),
     })
+}
+
+/// A graph has no attention, and does not know which end of a list is the newest.
+fn refuse_events(field: &Field) -> Result<(), ExportError> {
+    match field.pooling {
+        Some(Pooling::Events(_)) => Err(ExportError::Refused {
+            what: format!(
+                "feature \"{}\" is of a behaviour sequence, which exported models do not have yet",
+                field.name
+            ),
+            remedy: "serve the model by `ncs serve`, or train it without kind = \"sequence\": kind = \"list\" pools by mean"
+                .to_owned(),
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// In the graph a number is compared with every boundary, for want of a binary search.

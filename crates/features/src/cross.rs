@@ -81,11 +81,10 @@ impl Cross {
             bytes[n..n + 4].copy_from_slice(&id.to_le_bytes());
             n += 4;
         }
-        match is_unknown {
-            true => self.unknown(),
-            false => {
-                1 + (xxh3_64_with_seed(&bytes[..n], 0) % u64::from(self.buckets.max(1))) as u32
-            }
+        if is_unknown {
+            self.unknown()
+        } else {
+            1 + (xxh3_64_with_seed(&bytes[..n], 0) % u64::from(self.buckets.max(1))) as u32
         }
     }
 
@@ -104,12 +103,13 @@ impl Cross {
             && self.buckets < u32::MAX - 1
             && schema.fields[place].pooling.is_none()
             && self.of.iter().all(is_part);
-        match fits {
-            true => Ok(()),
-            false => Err(format!(
+        if fits {
+            Ok(())
+        } else {
+            Err(format!(
                 "cross \"{}\" is none of two or three categories",
                 schema.fields[place].name
-            )),
+            ))
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::hash::TextHash;
 use crate::labels;
 use crate::piecewise::{PER_ROW, Piecewise, signed_log};
 use crate::schema::{Field, HashFunction, IdSpace, Pooling, Schema};
+use crate::sequence::Sequence;
 use crate::value::{FieldReader, TextBuffer};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ pub struct Encoder {
     vocabularies: Arc<[Vocabulary]>,
     /// The fields that are computed from the ids of others.
     derived: Arc<[usize]>,
+    sequences: Arc<[Sequence]>,
 }
 
 type Vocabulary = HashMap<Box<[u8]>, u32, TextHash>;
@@ -37,6 +39,7 @@ impl Encoder {
         let derived = (0..schema.fields.len()).filter(|&f| schema.parts(f).is_some());
         Encoder {
             derived: derived.collect(),
+            sequences: schema.sequences().into(),
             schema,
             vocabularies,
         }
@@ -81,6 +84,9 @@ impl Encoder {
         wanted: impl Fn(usize) -> bool,
     ) -> Result<Batch, EncodeError> {
         let n_tasks = self.schema.tasks.len();
+        for sequence in &*self.sequences {
+            self.check_events(sequence, block, &wanted)?;
+        }
         let fields = self.schema.fields.iter().enumerate();
         let fields = fields.map(|(f, field)| {
             if wanted(f) && self.schema.parts(f).is_none() {
@@ -144,6 +150,51 @@ impl Encoder {
             IdSpace::Cross(cross) => cross.encode(&self.schema, n_rows, ids_of),
             _ => FieldIds::default(),
         }
+    }
+
+    /// Returns the columns of two attributes of the same events, one that is `in_context` and one that is not, if there
+    /// are such: the events of a request are either the user's or the candidate's.
+    pub fn divided_events(&self, in_context: impl Fn(usize) -> bool) -> Option<[&str; 2]> {
+        self.sequences.iter().find_map(|sequence| {
+            let mut fields = sequence.fields.iter();
+            let inside = fields.clone().find(|&&f| in_context(f))?;
+            let outside = fields.find(|&&f| !in_context(f))?;
+            Some([inside, outside].map(|&f| self.schema.fields[f].column.as_str()))
+        })
+    }
+
+    /// Checks that every row holds as many values of each attribute of its events.
+    fn check_events(
+        &self,
+        sequence: &Sequence,
+        block: &Block,
+        wanted: impl Fn(usize) -> bool,
+    ) -> Result<(), EncodeError> {
+        let fields = sequence.fields.iter().filter(|&&f| wanted(f));
+        let readers = fields.map(|&f| {
+            let rule = self.schema.value_rule;
+            FieldReader::new(&self.schema.fields[f], block, rule)
+        });
+        let readers: Vec<FieldReader<'_>> = readers.collect::<Result<_, _>>()?;
+        let Some((first, others)) = readers
+            .split_first()
+            .filter(|(_, others)| !others.is_empty())
+        else {
+            return Ok(());
+        };
+        for row in 0..block.n_rows {
+            let n = first.n_events(row);
+            if let Some(other) = others.iter().find(|other| other.n_events(row) != n) {
+                return Err(EncodeError::EventCounts {
+                    column: first.column_name().to_owned(),
+                    row: row as u64 + 1,
+                    n,
+                    other: other.column_name().to_owned(),
+                    n_other: other.n_events(row),
+                });
+            }
+        }
+        Ok(())
     }
 
     fn field(&self, field: &Field, block: &Block) -> Result<FieldIds, EncodeError> {

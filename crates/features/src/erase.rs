@@ -25,6 +25,17 @@ pub enum EraseError {
         /// The columns whose values have ids.
         known: Vec<String>,
     },
+    /// Rows of a cross hold combinations with the values, and cannot be told from those of other values.
+    #[error(
+        "feature {feature:?} crosses {column:?} with other columns: which of its rows the values had is not known; take the \
+         values' rows out of the log and train again, or train without this cross"
+    )]
+    Crossed {
+        /// The name.
+        column: String,
+        /// The cross.
+        feature: String,
+    },
     /// The column holds numbers.
     #[error(
         "column {column:?} is read as a number: no value of it has a row of its own, so there is nothing to erase"
@@ -78,6 +89,16 @@ impl ErasedValues {
         for (place, field) in schema.fields.iter().enumerate().filter(|(_, f)| is_own(f)) {
             fields.push(whole(field.clone()));
             places.push(Some(place));
+        }
+        let is_crossed = |field: &&Field| match &schema.tables[field.table].ids {
+            IdSpace::Cross(cross) => cross.of.iter().any(|f| places.contains(&Some(*f))),
+            _ => false,
+        };
+        if let Some(cross) = schema.fields.iter().find(is_crossed) {
+            return Err(EraseError::Crossed {
+                column: column.to_owned(),
+                feature: cross.name.clone(),
+            });
         }
         let is_read = |name: &String| name == column || fields.iter().any(|f| f.column == *name);
         let group = schema.group.clone().filter(is_read);
@@ -299,6 +320,7 @@ fn group_field(column: &str) -> Field {
         pooling: None,
         separator: None,
         max_values: None,
+        beside: crate::beside::Beside::None,
         missing: Vec::new(),
     }
 }

@@ -176,6 +176,24 @@ pub enum EncodeError {
         /// The value.
         found: String,
     },
+    /// Parallel lists of different lengths.
+    #[error(
+        "columns \"{column}\" and \"{other}\", row {row}: {n} and {n_other} values, where both are about the same events; \
+         write one value of each for every event, an empty text (in a list of numbers NaN) where it is unknown: a null in \
+         a list is left out"
+    )]
+    EventCounts {
+        /// The column of the first attribute.
+        column: String,
+        /// The row, from 1.
+        row: u64,
+        /// Its number of values.
+        n: usize,
+        /// The column of the other attribute.
+        other: String,
+        /// Its number of values.
+        n_other: usize,
+    },
     /// A list of numbers that are not cut into buckets.
     #[error(
         "feature \"{field}\" is a list of numbers: lists can be pooled by quantile buckets, by a \
@@ -289,6 +307,7 @@ impl EncodeError {
             | EncodeError::Weights { row, .. }
             | EncodeError::VectorLength { row, .. }
             | EncodeError::NoVector { row, .. }
+            | EncodeError::EventCounts { row, .. }
             | EncodeError::Label { row, .. }
             | EncodeError::Term { row, .. }
             | EncodeError::NotComparable { row, .. }

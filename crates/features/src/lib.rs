@@ -71,6 +71,7 @@ pub mod record_bytes;
 mod row_rules;
 mod row_terms;
 pub mod schema;
+pub mod sequence;
 pub mod shown;
 pub mod system;
 pub mod time;
@@ -102,6 +103,7 @@ pub use schema::{
     Field, HashFunction, IdSpace, IdSpacePlan, NumericPlan, Objective, Pooling, Population,
     Product, Schema, SchemaPlan, Table, TablePlan, Task,
 };
+pub use sequence::{Attention, EventAttribute, MultiHead, Newest, Sequence, SequencePooling};
 pub use time_part::{Part, TimePart};
 pub use time_reader::moment;
 pub use vector::{Vector, VectorPlan};

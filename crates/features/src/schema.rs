@@ -7,6 +7,7 @@ pub use crate::objective::Objective;
 use crate::piecewise::{PER_ROW, Piecewise};
 use crate::rates::{Rate, RatesPlan};
 use crate::row_rules::RowRules;
+use crate::sequence::EventAttribute;
 use crate::time_part::TimePart;
 use crate::vector::{Vector, VectorPlan};
 use serde::{Deserialize, Serialize};
@@ -118,7 +119,7 @@ pub struct Field {
     pub pooling: Option<Pooling>,
     /// Splits a text value into a list (lists in CSV and the like).
     pub separator: Option<char>,
-    /// Maximum number of values of a list; the first ones are kept.
+    /// Maximum number of values of a list; the first ones are kept, of events the most recent ones.
     pub max_values: Option<usize>,
     /// The second source of its values, if it has one.
     #[serde(default, skip_serializing_if = "Beside::is_none")]
@@ -155,6 +156,8 @@ pub enum Pooling {
     /// Mean over the longest list of the batch, shorter lists filled with id 0, whose row is
     /// trained: what the paper's released code does. For parity only.
     PaddedMean,
+    /// One attribute of the events of a sequence, pooled as [`EventAttribute::pooling`] has it.
+    Events(EventAttribute),
 }
 
 /// An id space as planned.

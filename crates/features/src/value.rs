@@ -1,10 +1,13 @@
 //! Values as texts and as numbers: the same text and the same number from every file format.
 
+mod events;
+
 use crate::block::{Block, Column, Values};
 use crate::canonical::{ValueRule, canonical, write_number};
 use crate::error::EncodeError;
 use crate::list_text;
 use crate::schema::{Field, Pooling};
+use crate::sequence::Newest;
 use crate::shown;
 use crate::time::{Timestamp, time_of_day};
 use crate::time_reader::AgeReader;
@@ -286,7 +289,8 @@ impl<'a> FieldReader<'a> {
     }
 
     /// Calls `each` with every value of row `row`, `None` for a missing one: once for a
-    /// single-valued field. Lists leave missing values out, unless they are padded.
+    /// single-valued field. Lists leave missing values out, unless they are padded or hold events, of which the most
+    /// recent ones are read.
     pub(crate) fn texts(
         &mut self,
         row: usize,
@@ -312,8 +316,15 @@ impl<'a> FieldReader<'a> {
         let separator = self.separator.as_deref();
         let mut weights = self.weights.of_row(self.column, row, separator)?;
         let mut room = self.field.max_values.unwrap_or(usize::MAX);
+        let attribute = pooling.attribute();
+        let keeps_missing = attribute.is_some() || pooling == Pooling::PaddedMean;
+        let mut n_older = match attribute.map(|attribute| attribute.newest) {
+            Some(Newest::Last) => self.n_events(row).saturating_sub(room),
+            Some(Newest::First) | None => 0,
+        };
         let is_text = matches!(self.column.values, Values::Text(_));
-        let may_be_written = is_text && self.column.offsets.is_none();
+        let may_be_written = is_text && self.may_be_written(row);
+        let has_places = attribute.is_some() && self.column.offsets.is_some();
         for i in self.column.range(row) {
             let text = self.buffer.plain(&self.column.values, i);
             let mut take = |item: &[u8]| {
@@ -323,12 +334,21 @@ impl<'a> FieldReader<'a> {
                     ValueRule::Canonical => canonical(item, &mut self.item),
                 };
                 let missing = is_missing(&self.missing, item);
-                if missing && pooling != Pooling::PaddedMean || room == 0 || weight == 0.0 {
+                if missing && !keeps_missing || room == 0 || weight == 0.0 {
+                    return Ok(());
+                }
+                if n_older > 0 {
+                    n_older -= 1;
                     return Ok(());
                 }
                 room -= 1;
                 each((!missing).then_some(item), weight)
             };
+            // A number is one event, and so is an empty text in a list.
+            if attribute.is_some() && !is_text || has_places && text.is_empty() {
+                take(text)?;
+                continue;
+            }
             let written = match self.rule {
                 ValueRule::Canonical if may_be_written => list_text::items_of(text),
                 _ => None,

@@ -25,6 +25,7 @@ fn field(name: &str, table: usize) -> Field {
         pooling: None,
         separator: None,
         max_values: None,
+        beside: Default::default(),
         missing: vec![],
     }
 }

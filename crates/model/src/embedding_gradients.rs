@@ -7,6 +7,7 @@
 mod part;
 
 use crate::aligned::Aligned;
+use crate::attention::EventGradients;
 use crate::number::Real;
 use crate::resolved_ids::ResolvedIds;
 use crate::spec::Spec;
@@ -60,7 +61,16 @@ impl<R: Real> TableGradient<R> {
     }
 }
 
-/// Sums the gradients `d_vectors` of a batch's field vectors, `[rows, vector fields * dim]`, by table and id, on at
+/// The gradients of a batch's vectors.
+#[derive(Clone, Copy, Debug)]
+pub struct VectorGradients<'a, R> {
+    /// Those of the field vectors, `[rows, vector fields * dim]`.
+    pub fields: &'a [R],
+    /// Those of the events that attention pools.
+    pub events: &'a EventGradients<R>,
+}
+
+/// Sums the gradients `vectors` of a batch's field vectors by table and id, on at
 /// most `n_threads` threads of the current pool. The buffers of `gradients` are reused; their contents
 /// are replaced. `resolved` holds the slots of the batch's ids in `tables`; their rows must be initialised.
 ///
@@ -71,13 +81,13 @@ pub fn gather<R: Real>(
     tables: &[Table<R>],
     batch: &Batch,
     resolved: &ResolvedIds,
-    d_vectors: &[R],
+    vectors: VectorGradients<'_, R>,
     n_threads: usize,
     gradients: &mut Vec<TableGradient<R>>,
 ) {
     let n_vectors = batch.n_rows * spec.vector_fields().count();
     assert_eq!(
-        d_vectors.len(),
+        vectors.fields.len(),
         n_vectors * spec.plan.dim,
         "gradients of another batch"
     );
@@ -91,7 +101,8 @@ pub fn gather<R: Real>(
         spec,
         batch,
         resolved,
-        d_vectors,
+        d_vectors: vectors.fields,
+        events: vectors.events,
     };
     let mut parts: Vec<(usize, &mut Part)> = Vec::new();
     for (t, gradient) in gradients.iter_mut().enumerate() {
@@ -209,6 +220,13 @@ mod tests {
 
     const DIM: usize = 3;
     const N_ROWS: usize = 700;
+
+    fn of_fields<'a>(
+        fields: &'a [f32],
+        events: &'a EventGradients<f32>,
+    ) -> VectorGradients<'a, f32> {
+        VectorGradients { fields, events }
+    }
 
     /// Returns five fields over two tables, with every kind of pooling.
     fn spec(rows: usize) -> Spec {
@@ -330,7 +348,7 @@ mod tests {
             .num_threads(3)
             .build()
             .unwrap();
-        let mut gradients = Vec::new();
+        let (mut gradients, none) = (Vec::new(), EventGradients::default());
         for (case, rows) in [1, 7, 5000, 20_000_000, 40].into_iter().enumerate() {
             let spec = spec(rows);
             let rng = CounterRng::new(case as u64, "gather");
@@ -343,9 +361,8 @@ mod tests {
                     let mut ids = ResolvedIds::default();
                     ids.find(&spec, &tables, &batch, |_| true, n_threads);
                     let gradients = &mut gradients;
-                    gather(
-                        &spec, &tables, &batch, &ids, &d_vectors, n_threads, gradients,
-                    )
+                    let vectors = of_fields(&d_vectors, &none);
+                    gather(&spec, &tables, &batch, &ids, vectors, n_threads, gradients)
                 });
                 for (t, gradient) in gradients.iter().enumerate() {
                     let expected = expected(&spec, &tables, &batch, t, &d_vectors);
@@ -374,7 +391,9 @@ mod tests {
         let d_vectors = vec![1.0f32; N_ROWS * spec.fields.len() * DIM];
         let (mut ids, mut gradients) = (ResolvedIds::default(), Vec::new());
         ids.find(&spec, &tables, &batch, |_| true, 1);
-        gather(&spec, &tables, &batch, &ids, &d_vectors, 1, &mut gradients);
+        let none = EventGradients::default();
+        let vectors = of_fields(&d_vectors, &none);
+        gather(&spec, &tables, &batch, &ids, vectors, 1, &mut gradients);
         let gradient = &mut gradients[0];
         assert!(gradient.slots_in(&tables[0]).is_some());
         let mut other = Table::new(50, DIM, CounterRng::new(1, "table"), 0.1);
@@ -396,7 +415,9 @@ mod tests {
         let tables = tables(&spec, &batch);
         let mut ids = ResolvedIds::default();
         ids.find(&spec, &tables, &batch, |_| true, 1);
-        gather(&spec, &tables, &batch, &ids, &[], 2, &mut gradients);
+        let none = EventGradients::default();
+        let vectors = of_fields(&[], &none);
+        gather(&spec, &tables, &batch, &ids, vectors, 2, &mut gradients);
         assert!(
             gradients
                 .iter()

@@ -35,6 +35,7 @@
 mod agreement;
 mod aligned;
 pub mod artifact;
+mod attention;
 mod calibrator;
 mod counter_rng;
 pub mod embedding_gradients;
@@ -65,6 +66,7 @@ mod workspace;
 
 pub use agreement::Agreement;
 pub use aligned::Aligned;
+pub use attention::{AttentionLayout, EventGradients};
 pub use calibrator::{Calibrator, logit};
 pub use counter_rng::CounterRng;
 pub use embedding_gradients::TableGradient;

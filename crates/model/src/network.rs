@@ -1,5 +1,6 @@
 //! Tables, layers and heads that are trained together.
 
+use crate::attention::AttentionLayout;
 use crate::counter_rng::CounterRng;
 use crate::graph::Graph;
 use crate::logit_transfer::TakenLogit;
@@ -26,6 +27,8 @@ pub struct DenseLayout {
     pub stitches: Vec<Range<usize>>,
     /// The transfer of one task's logit to another: [`TakenLogit`], or empty. Not a weight: it has its own optimizer.
     pub taken: Range<usize>,
+    /// The attention of each sequence that has one. Never masked.
+    pub attentions: Vec<AttentionLayout>,
     /// Number of parameters.
     pub len: usize,
 }
@@ -39,7 +42,7 @@ pub struct LayerLayout {
     pub outputs: usize,
     /// The weights, `[inputs, outputs]`.
     pub weights: Range<usize>,
-    /// The biases, `[outputs]`. Never masked.
+    /// The biases, `[outputs]`; some layers of an attention have none. Never masked.
     pub bias: Range<usize>,
 }
 
@@ -68,6 +71,22 @@ impl DenseLayout {
             range
         };
         let stitches = graph.stitches.iter().map(stitch).collect();
+        let mut layer = |[inputs, outputs, n_biases]: [usize; 3]| {
+            let weights = len..len + inputs * outputs;
+            let bias = weights.end..weights.end + n_biases;
+            len = bias.end;
+            LayerLayout {
+                inputs,
+                outputs,
+                weights,
+                bias,
+            }
+        };
+        let sequences = spec.sequences().into_iter();
+        let attentions = sequences
+            .filter_map(|sequence| AttentionLayout::new(sequence, spec.plan.dim, &mut layer));
+        let attentions = attentions.collect();
+        // The last numbers: an artifact reads them there.
         let taken = len..len + spec.takes().map_or(0, |_| TakenLogit::NUMBERS);
         len = taken.end;
         DenseLayout {
@@ -75,6 +94,7 @@ impl DenseLayout {
             heads,
             stitches,
             taken,
+            attentions,
             len,
         }
     }
@@ -109,7 +129,12 @@ impl<R: Real> Network<R> {
             .map(|(layer, i)| (layer, rng.at(i)));
         let heads = layout.heads.iter().zip(&tasks);
         let heads = heads.map(|(head, &task)| (head, rng.at(1000 + task as u64)));
-        for (layer, rng) in layers.chain(heads) {
+        let attentions = layout.attentions.iter().zip(0..);
+        let attentions = attentions.flat_map(|(attention, number)| {
+            let layers = attention.layers.iter().zip(0..);
+            layers.map(move |(layer, i)| (layer, rng.at(3000 + 10 * number + i)))
+        });
+        for (layer, rng) in layers.chain(heads).chain(attentions) {
             let deviation = xavier(layer.inputs, layer.outputs);
             for (weight, i) in dense[layer.weights.clone()].iter_mut().zip(0..) {
                 *weight = R::of(rng.normal(i) * deviation);

@@ -74,6 +74,16 @@ impl ParameterIndex {
         for (stitch, users) in layout.stitches.iter().zip(of_stitches) {
             kinds.extend(stitch.clone().map(|p| (users, false, p as u32)));
         }
+        // Every head may read the field vectors that attention pools.
+        let all = (0..tasks.len()).map(|place| 1 << place).sum();
+        for layer in layout
+            .attentions
+            .iter()
+            .flat_map(|attention| &attention.layers)
+        {
+            kinds.extend(layer.weights.clone().map(|p| (all, true, p as u32)));
+            kinds.extend(layer.bias.clone().map(|p| (all, false, p as u32)));
+        }
         kinds.retain(|&(tasks, _, _)| tasks != 0);
         kinds.sort_unstable();
         ParameterIndex::of_kinds(&kinds, layout.len)

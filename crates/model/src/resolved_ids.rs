@@ -1,5 +1,6 @@
 //! Look-up of a batch's ids in the embedding tables, and the field vectors that result.
 
+use crate::attention::Attended;
 use crate::number::Real;
 use crate::spec::{FieldSpec, Spec};
 use crate::tables::Table;
@@ -111,7 +112,8 @@ impl ResolvedIds {
         let length = range.len();
         let weight = match field.pooling {
             None | Some(Pooling::Sum) => 1.0,
-            Some(Pooling::Mean) => 1.0 / length.max(1) as f64,
+            // Events with an attention are pooled by it, before.
+            Some(Pooling::Mean | Pooling::Events(_)) => 1.0 / length.max(1) as f64,
             Some(Pooling::PaddedMean) => 1.0 / field_slots.longest.max(1) as f64,
         };
         let slots = &field_slots.slots[range.clone()];
@@ -138,12 +140,20 @@ pub(crate) struct Fields<'a, R> {
     pub(crate) tables: &'a [Table<R>],
     pub(crate) batch: &'a Batch,
     pub(crate) ids: &'a ResolvedIds,
+    /// The vectors that attention has pooled, if any field has such.
+    pub(crate) attended: Option<Attended<'a, R>>,
 }
 
 impl<R: Real> Fields<'_, R> {
     /// Fills `vector` with the vector of field `f` in a row.
     #[inline]
     pub(crate) fn vector(&self, f: usize, row: usize, vector: &mut [R]) {
+        // Its ids may be in another batch.
+        if let Some(attended) = self.attended
+            && let Some(pooled) = attended.vector(f, row)
+        {
+            return vector.copy_from_slice(pooled);
+        }
         let (field, ids) = (self.spec.fields[f], &self.batch.fields[f]);
         let rows = self.tables[field.table].rows();
         if ids.offsets.is_empty() && ids.weights.is_empty() {
@@ -173,11 +183,14 @@ impl<R: Real> Fields<'_, R> {
         }
     }
 
-    /// Prefetches the table rows of field `f`, if there is such a field.
+    /// Prefetches the table rows of field `f`, if there is such a field and attention has not pooled them already.
     pub(crate) fn prefetch(&self, f: Option<usize>, rows: impl Iterator<Item = usize>) {
         let Some((f, field)) = f.and_then(|f| Some((f, self.spec.fields.get(f)?))) else {
             return;
         };
+        if field.pooling.is_some_and(Pooling::is_attention) {
+            return;
+        }
         let (table, ids) = (self.tables[field.table].rows(), &self.batch.fields[f]);
         let slots = self.ids.slots_of(f);
         for row in rows {

@@ -9,11 +9,11 @@ use crate::units::UnitOwners;
 /// The size of a network without its tables.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct NetworkSize {
-    /// Number of weights and biases of layers, heads and stitches that some head uses; connections that every
+    /// Number of weights and biases of layers, heads, stitches and attention that some head uses; connections that every
     /// task has pruned do not count.
     pub weights: f64,
     /// Number of multiply-adds to score one row for all tasks, without the
-    /// interaction of the field vectors: once for shared layers, and for each task under its mask.
+    /// interaction of the field vectors and the attention over events: once for shared layers, and for each task under its mask.
     pub multiply_adds: f64,
 }
 
@@ -115,7 +115,7 @@ impl NetworkSize {
             let graph = networks::graph(spec, &tasks);
             let n_auxiliary = usize::from(tasks.last() == spec.auxiliary_head().as_ref());
             let heads: Vec<usize> = (0..tasks.len() - n_auxiliary).collect();
-            size.weights += weights(&graph, kept);
+            size.weights += weights(&graph, kept) + spec.n_attention_parameters();
             size.multiply_adds += multiply_adds(&graph, &heads, kept);
         }
         size

@@ -1,9 +1,10 @@
 //! The sizes of a model.
 
+use crate::attention::AttentionLayout;
 use crate::interaction::Interaction;
 use crate::numbers;
 use crate::plan::NetworkPlan;
-use ncs_features::{IdSpace, Link, Piecewise, Pooling, Schema};
+use ncs_features::{IdSpace, Link, Piecewise, Pooling, Schema, Sequence, sequence};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
@@ -149,6 +150,25 @@ impl Spec {
             Some((f, first..*end))
         });
         places.filter(|(_, places)| !places.is_empty())
+    }
+
+    /// Returns the behaviour sequences, in the order of their first attributes.
+    pub fn sequences(&self) -> Vec<Sequence> {
+        sequence::sequences(self.fields.iter().map(|field| field.pooling))
+    }
+
+    /// Returns the fields that attention pools, sequence by sequence.
+    pub(crate) fn attended_fields(&self) -> Vec<usize> {
+        let sequences = self.sequences().into_iter();
+        let attended = sequences.filter(|sequence| sequence.pooling.is_attention());
+        attended.flat_map(|sequence| sequence.fields).collect()
+    }
+
+    /// Returns the number of parameters of the attention of all sequences, in one network.
+    pub fn n_attention_parameters(&self) -> f64 {
+        let sequences = self.sequences();
+        let of_sequence = |sequence| AttentionLayout::n_parameters(sequence, self.plan.dim);
+        sequences.iter().map(of_sequence).sum()
     }
 
     /// Returns the group of each logical input of the first layer: the number of its field, or, from the number of

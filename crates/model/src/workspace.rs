@@ -16,8 +16,9 @@ pub use gradient::Gradient;
 pub use loss::{CoupledLogitGradients, HeadRows, LogitGradient};
 
 use crate::aligned::Aligned;
+use crate::attention::{EventGradients, PreparedAttention};
 use crate::counter_rng::CounterRng;
-use crate::embedding_gradients;
+use crate::embedding_gradients::{self, VectorGradients};
 use crate::kernels::{LANES, SimdLevel};
 use crate::network::Network;
 use crate::number::Real;
@@ -48,6 +49,8 @@ pub struct Workspace<R = f32> {
     ids: ResolvedIds,
     /// Gradients of the field vectors of all rows, `[rows, fields * dim]`.
     d_vectors: Aligned<R>,
+    /// Gradients of the events that attention pools.
+    d_events: EventGradients<R>,
 }
 
 impl<R: Real> Workspace<R> {
@@ -64,6 +67,7 @@ impl<R: Real> Workspace<R> {
             chunks: Vec::new(),
             ids: ResolvedIds::default(),
             d_vectors: Aligned::default(),
+            d_events: EventGradients::default(),
         }
     }
 
@@ -158,14 +162,19 @@ impl<R: Real> Network<R> {
             chunks,
             ids,
             d_vectors,
+            d_events,
             n_threads,
             ..
         } = workspace;
         let (tables, spec, n) = (&self.tables, &self.spec, *n_threads);
         let mut sum_dense = || gradient::sum_dense(self, subnets, chunks, &mut gradient.dense);
         let gradients = &mut gradient.tables;
+        let vectors = VectorGradients {
+            fields: d_vectors,
+            events: d_events,
+        };
         let mut sum_tables =
-            || embedding_gradients::gather(spec, tables, batch, ids, d_vectors, n, gradients);
+            || embedding_gradients::gather(spec, tables, batch, ids, vectors, n, gradients);
         match n {
             1 => (sum_dense(), sum_tables()),
             _ => rayon::join(sum_dense, sum_tables),
@@ -183,6 +192,12 @@ impl<R: Real> Network<R> {
         workspace.divide(batch.n_rows);
         let (ids, n_threads) = (&mut workspace.ids, workspace.n_threads);
         ids.find(&self.spec, &self.tables, batch, |_| true, n_threads);
+        let attentions = PreparedAttention::of_network(&self.layout, &self.dense);
+        let attended_fields = if attentions.is_empty() {
+            Vec::new()
+        } else {
+            self.spec.attended_fields()
+        };
         let runner = ChunkRunner {
             level: workspace.level,
             network: self,
@@ -191,23 +206,34 @@ impl<R: Real> Network<R> {
             dropout,
             loss,
             ids: &workspace.ids,
+            attentions: &attentions,
+            attended_fields: &attended_fields,
         };
         let width = self.spec.interaction().vectors();
         let n_gradients = loss.map_or(0, |_| batch.n_rows * width);
         workspace.d_vectors.resize(n_gradients);
+        let (dim, fields) = (self.spec.plan.dim, &attended_fields[..]);
+        let of_events = if loss.is_some() { fields } else { &[] };
+        workspace.d_events.resize(of_events, batch, dim);
+        let mut rest_of_events = workspace.d_events.all();
         let mut rest: &mut [R] = &mut workspace.d_vectors;
         let mut jobs = Vec::with_capacity(workspace.chunks.len());
         for chunk in &mut workspace.chunks {
             let n = loss.map_or(0, |_| chunk.rows.len() * width);
             let (own, others) = rest.split_at_mut(n);
             rest = others;
-            jobs.push((chunk, own));
+            let rows = chunk.rows.clone();
+            let rest_of_events = &mut rest_of_events;
+            let events = EventGradients::split(rest_of_events, of_events, batch, rows, dim);
+            jobs.push((chunk, own, events));
         }
         match jobs.as_mut_slice() {
-            [(chunk, gradients)] => runner.run(chunk, gradients),
+            [(chunk, gradients, events)] => runner.run(chunk, gradients, events),
             _ => jobs
                 .into_par_iter()
-                .for_each(|(chunk, gradients)| runner.run(chunk, gradients)),
+                .for_each(|(chunk, gradients, mut events)| {
+                    runner.run(chunk, gradients, &mut events)
+                }),
         }
     }
 }

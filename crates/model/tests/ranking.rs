@@ -1,7 +1,8 @@
 //! Tests of the ranker against the scorer on rows that hold context and candidate together.
 
 use ncs_features::{
-    Batch, Field, FieldIds, HashFunction, IdSpace, Piecewise, Pooling, Schema, Table, Vector,
+    Attention, Batch, EventAttribute, Field, FieldIds, HashFunction, IdSpace, MultiHead, Newest,
+    Piecewise, Pooling, Schema, SequencePooling, Table, Vector,
 };
 use ncs_model::artifact::{Artifact, WeightSet};
 use ncs_model::kernels::SimdLevel;
@@ -26,11 +27,51 @@ const FIELDS: [Option<Pooling>; 8] = [
     None,
 ];
 
-/// Two numbers and two vectors that are direct inputs of the first layer follow.
-const N_FIELDS: usize = FIELDS.len() + 4;
+/// Two numbers and two vectors that are direct inputs of the first layer follow, then the attributes of two sequences.
+const N_FIELDS: usize = FIELDS.len() + 4 + EVENTS.len();
+
+/// Of each attribute: its sequence, its table, its target.
+const EVENTS: [(u32, usize, Option<u32>); 4] = [
+    (0, 0, Some(0)),
+    (0, 2, None),
+    (1, 0, Some(3)),
+    (0, 2, Some(2)),
+];
+
+/// The fields of the first sequence, and of the second.
+const FIRST: [usize; 3] = [12, 13, 15];
+const SECOND: usize = 14;
 
 /// Length of the vectors.
 const LENGTH: usize = 5;
+
+fn event_field(number: usize) -> Field {
+    let (sequence, table, target) = EVENTS[number];
+    Field {
+        name: format!("event {number}"),
+        column: format!("event {number}"),
+        table,
+        pooling: Some(Pooling::Events(EventAttribute {
+            sequence,
+            pooling: match sequence {
+                0 => SequencePooling::Din(Attention {
+                    hidden: [18, 5],
+                    softmax: false,
+                }),
+                _ => SequencePooling::Mha(MultiHead {
+                    heads: 3,
+                    positions: 50,
+                }),
+            },
+            newest: Newest::Last,
+            target,
+        })),
+        separator: None,
+        max_values: Some(50),
+        beside: Default::default(),
+        missing: vec![],
+    }
+}
 
 fn number_field(number: usize) -> Field {
     Field {
@@ -100,6 +141,7 @@ fn schema() -> Schema {
             .enumerate()
             .map(field)
             .chain([0, 1, 2, 3].map(number_field))
+            .chain((0..EVENTS.len()).map(event_field))
             .collect(),
         tables: ["user", "item", "place"]
             .map(table)
@@ -258,6 +300,19 @@ fn batch(name: &str, n_rows: usize) -> Batch {
         }
         vectors
     };
+    let events = |number: usize| {
+        let mut events = FieldIds {
+            offsets: vec![0],
+            ..FieldIds::default()
+        };
+        for row in 0..n_rows {
+            let n_events = bits(300 + EVENTS[number].0 as usize, row) as usize % 12;
+            let id = |k: usize| (bits(400 + number, row * 12 + k) % N_IDS) as u32;
+            events.ids.extend((0..n_events).map(id));
+            events.offsets.push(events.ids.len() as u32);
+        }
+        events
+    };
     Batch {
         n_rows,
         fields: FIELDS
@@ -266,6 +321,7 @@ fn batch(name: &str, n_rows: usize) -> Batch {
             .map(ids)
             .chain([0, 1].map(numbers))
             .chain([0, 1].map(vectors))
+            .chain((0..EVENTS.len()).map(events))
             .collect(),
         ..Batch::default()
     }
@@ -313,7 +369,10 @@ fn check(
                 assert_eq!(scores.len(), n);
                 for (row, (score, expected)) in scores.iter().zip(expected).enumerate() {
                     let is_close = (score - expected).abs() < 1e-6;
-                    assert!(is_close, "row {row} of {n}: {score} for {expected}");
+                    assert!(
+                        is_close,
+                        "row {row} of {n}, {of_context:?}: {score} for {expected}"
+                    );
                 }
             }
         }
@@ -403,9 +462,22 @@ fn any_split_of_the_fields_matches() {
     let scorer = scorer(NetworkKind::SparseSharing, Gram::Full, 8, true);
     // The buffers are reused: leftovers of a larger split must not matter.
     let mut buffers = RankBuffers::default();
-    for of_context in [&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9][..], &[7, 0], &[9, 1], &[]] {
+    let all = Vec::from_iter(0..N_FIELDS);
+    // Events of the context with targets of the candidates and of both, and events of the candidates.
+    let events = [FIRST.as_slice(), &[SECOND]].concat();
+    for of_context in [
+        &all[..],
+        &all[..10],
+        &[7, 0],
+        &[9, 1],
+        &events,
+        &[&FIRST[..], &[0, 5]].concat(),
+        &[SECOND, 3, 2],
+        &[],
+    ] {
         check(&scorer, of_context, &SimdLevel::all(), &mut buffers);
     }
+    assert!(Ranker::new(&scorer, &FIRST[..2]).is_none());
     assert!(Ranker::new(&scorer, &[N_FIELDS]).is_none());
     assert!(Ranker::new(&scorer, &[1, 1]).is_none());
 }
@@ -449,7 +521,7 @@ fn a_request_allocates_nothing_after_one_of_its_size() {
         for n in COUNTS {
             let candidates = batch("candidates", n);
             for ranker in [Ranker::new, Ranker::in_half] {
-                let ranker = ranker(&scorer, &[0, 2, 4, 5, 9]).unwrap();
+                let ranker = ranker(&scorer, &[0, 2, 4, 5, 9, SECOND]).unwrap();
                 let (mut buffers, mut scores) = (RankBuffers::default(), vec![vec![]; 2]);
                 let mut score = || ranker.score(&context, &candidates, &mut buffers, &mut scores);
                 let mut allocations = || allocation_counter::measure(&mut score).count_total;

@@ -241,9 +241,12 @@ fn feature(
             let buffer = &mut buffer;
             let items = column.map(|column| {
                 let range = column.range(row);
-                range.map(move |i| bytes(buffer, column, i))
+                let items = range.map(|i| bytes(buffer, column, i));
+                // An empty text is an empty list, unlike a list of an empty text.
+                let is_item = |item: &ByteArray| column.offsets.is_some() || !item.is_empty();
+                items.filter(is_item).collect::<Vec<ByteArray>>()
             });
-            cells.push_list(items);
+            cells.push_list(items.map(Vec::into_iter));
         }),
     }
 }

@@ -276,6 +276,12 @@ impl Version {
         let began = Instant::now();
         let context_fields = self.check_columns(query, lenient)?;
         let in_context = |f: usize| context_fields.binary_search(&f).is_ok();
+        if let Some([inside, outside]) = self.encoder.divided_events(in_context) {
+            return Err(ErrorKind::Invalid.error(format!(
+                "column \"{inside}\" is in the context and \"{outside}\" is not, and both are about the same events; send \
+                 them together, in the context or with each candidate"
+            )));
+        }
         let wrong = |part: &'static str| {
             move |error: EncodeError| ErrorKind::Invalid.error(format!("{part}: {error}"))
         };

@@ -4,8 +4,8 @@ use divan::Bencher;
 use divan::counter::ItemsCount;
 use ncs_features::{Batch, FieldIds, Pooling};
 use ncs_model::{
-    CounterRng, FieldSpec, Gradient, Masks, Model, NetworkKind, NetworkPlan, ResolvedIds, Spec,
-    TableSpec, embedding_gradients, masks,
+    CounterRng, EventGradients, FieldSpec, Gradient, Masks, Model, NetworkKind, NetworkPlan,
+    ResolvedIds, Spec, TableSpec, embedding_gradients, masks,
 };
 use ncs_train::optim::{OptimSettings, Optimizers, ParityDeviations};
 use ncs_train::{Optimizer, OptimizerKind};
@@ -183,12 +183,17 @@ impl Tables {
     }
 
     fn gather(&mut self, batch: usize) {
+        let none = EventGradients::default();
+        let vectors = embedding_gradients::VectorGradients {
+            fields: &self.d_vectors,
+            events: &none,
+        };
         embedding_gradients::gather(
             self.model.spec(),
             &self.model.network(0).tables,
             &self.batches[batch % 4],
             &self.located[batch % 4],
-            &self.d_vectors,
+            vectors,
             1,
             &mut self.gradient.tables,
         );

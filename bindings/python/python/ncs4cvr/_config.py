@@ -79,6 +79,45 @@ class Vocabulary(TypedDict, total=False):
     min_count: int
 
 
+class EventAttribute(TypedDict, total=False):
+    """An attribute of the events of a sequence: a list for each row, with one value for each event.
+
+    Keys:
+        buckets: Ids by hash, into so many buckets.
+        column: The column of the log.
+        hash: The hash, with buckets.
+        missing: Texts that mean "missing", beside the empty text.
+        quantiles: The values are numbers, such as the age of an event or the share that was watched: the quantile
+            that a number falls into, of so many, is its id.
+        table: The id space: the name of another column that it shares ids with, such as the candidate's, or a name of
+            its own.
+        target: The feature of the candidate that attention compares it with, with pooling = "din" or "mha". Default:
+            table, if that is a feature.
+        vocabulary: Ids by vocabulary: values seen often enough in training have rows of their own.
+    """
+
+    buckets: int
+    column: str
+    hash: Hash
+    missing: list[str]
+    quantiles: int
+    table: str
+    target: str
+    vocabulary: Vocabulary
+
+
+Newest = Union[Literal["last"], Literal["first"]]
+
+
+Pooling = Union[Literal["mean"], Literal["sum"], Literal["padded_mean"]]
+
+
+SequencePooling = Union[Literal["din"], Literal["mha"], Literal["mean"], Literal["last"]]
+
+
+Transform = Union[Literal["piecewise"], Literal["standardise"], Literal["log"], Literal["quantiles"]]
+
+
 class ColumnSettingsCategorical(TypedDict, total=False):
     """One value a row, turned into an id.
 

@@ -2,7 +2,7 @@
 
 use ncs_features::{
     Batch, Beside, Block, Cross, Encoder, Field, HashFunction, IdSpace, IdSpacePlan, NumericPlan,
-    Schema, SchemaPlan, TimePart,
+    Pooling, Schema, SchemaPlan, TimePart,
 };
 use serde::Serialize;
 use std::collections::HashSet;
@@ -88,6 +88,7 @@ impl FeaturePreview<'_> {
             column: columns_read(field),
             kind: match (Reads::of(&table.ids), field.pooling) {
                 (Reads::Vectors(_), _) => "vector",
+                (_, Some(Pooling::Events(_))) => "sequence",
                 (Reads::Numbers, _) => "numeric",
                 (Reads::Texts, Some(_)) => "list",
                 (Reads::Texts, None) => "categorical",

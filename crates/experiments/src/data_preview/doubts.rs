@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use ncs_features::value::shown_text;
-use ncs_features::{Field, IdSpacePlan, NumericPlan};
+use ncs_features::{Field, IdSpacePlan, NumericPlan, Pooling};
 
 use super::gathered::Gathered;
 use crate::progress::grouped;
@@ -78,6 +78,9 @@ fn is_once_a_row(gathered: &Gathered) -> bool {
 pub(super) fn of_kind(field: &Field, ids: &IdSpacePlan, gathered: &Gathered) -> Option<String> {
     match ids {
         IdSpacePlan::Numeric(plan) => number(field, plan, gathered),
+        _ if field.pooling.and_then(Pooling::attribute).is_some() => {
+            vector(field, gathered).map(|_| fractions_of_events(field))
+        }
         _ if field.pooling.is_some() => vector(field, gathered).or_else(|| scalar(field, gathered)),
         _ => None,
     }
@@ -102,6 +105,15 @@ pub(super) fn coarse(field: &Field, ids: &IdSpacePlan, gathered: &Gathered) -> O
 
 /// Minimum number of rows for a warning.
 const MIN_ROWS: usize = 20;
+
+/// Warns about numbers of events that are read as ids.
+fn fractions_of_events(field: &Field) -> String {
+    format!(
+        "column {:?} holds lists of numbers with fractions, and each number is an id of its own; set quantiles for this \
+         attribute",
+        field.column
+    )
+}
 
 /// Warns about a list with at most one value in each row.
 fn scalar(field: &Field, gathered: &Gathered) -> Option<String> {

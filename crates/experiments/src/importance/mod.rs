@@ -49,7 +49,7 @@ pub struct Importance {
 /// Importance of one column of the log.
 #[derive(Clone, Debug, Serialize)]
 pub struct ColumnImportance {
-    /// Its name.
+    /// Its name; those of the columns of a sequence, which are permuted together, with ` + ` between them.
     pub column: String,
     /// Loss of each task, in the order of the model.
     pub tasks: Vec<TaskImportance>,
@@ -114,9 +114,10 @@ pub fn measure(
     }
     let names = sample.columns();
     let mut columns = Vec::new();
-    for (done, name) in names.iter().enumerate() {
+    for (done, group) in names.iter().enumerate() {
+        let name = &group.join(" + ");
         progress(done as u64, names.len() as u64);
-        let shuffled = Shuffled::new(&sample.blocks, name);
+        let shuffled = Shuffled::new(&sample.blocks, group);
         let mut differences = vec![Vec::new(); base.tasks.len()];
         for repeat in 0..settings.repeats {
             let seed = settings.seed + repeat as u64;
@@ -124,7 +125,7 @@ pub fn measure(
             let places = shuffled.permuted(seed, name);
             for (block, places) in sample.blocks.iter_mut().zip(places) {
                 refuse_stop(stop)?;
-                let scores = scores(model, &encoder, block, shuffled.column(&places), pass)?;
+                let scores = scores(model, &encoder, block, shuffled.columns(&places), pass)?;
                 for (all, scores) in permuted.iter_mut().zip(scores) {
                     all.extend(scores);
                 }
@@ -151,21 +152,25 @@ pub fn measure(
     })
 }
 
-/// Scores a block with another column in the place of its own; the block is left as it was.
+/// Scores a block with other columns in the place of its own; the block is left as it was.
 fn scores(
     model: &LoadedModel,
     encoder: &Encoder,
     block: &mut Block,
-    column: Column,
+    columns: Vec<Column>,
     pass: &mut Workspace,
 ) -> Result<Vec<Vec<f32>>, Error> {
-    let own = block.columns.iter_mut().find(|own| own.name == column.name);
-    let own = own.ok_or_else(|| format!("column {:?} is not in the rows", column.name))?;
-    let kept = std::mem::replace(own, column);
-    let name = kept.name.clone();
+    let mut kept = Vec::with_capacity(columns.len());
+    for column in columns {
+        let own = block.columns.iter_mut().find(|own| own.name == column.name);
+        let own = own.ok_or_else(|| format!("column {:?} is not in the rows", column.name))?;
+        kept.push(std::mem::replace(own, column));
+    }
     let batch = encoder.encode_features(block);
-    if let Some(own) = block.columns.iter_mut().find(|own| own.name == name) {
-        *own = kept;
+    for column in kept {
+        if let Some(own) = block.columns.iter_mut().find(|own| own.name == column.name) {
+            *own = column;
+        }
     }
     Ok(model.scorer.score(&batch?, pass))
 }

@@ -58,15 +58,43 @@ impl Sample {
         self.blocks.iter().map(|block| block.n_rows as u64).sum()
     }
 
-    /// Returns the columns that features read, in the order of the schema.
-    pub(super) fn columns(&self) -> Vec<String> {
-        let mut names: Vec<String> = Vec::new();
+    /// Returns the columns that features read, in the order of the schema. The columns of the same events are together:
+    /// they are parallel lists, which only make sense with each other.
+    pub(super) fn columns(&self) -> Vec<Vec<String>> {
+        let of_events = self.columns_of_events();
+        let mut groups: Vec<Vec<String>> = Vec::new();
         for column in self.schema.fields.iter().flat_map(Field::columns) {
-            if !names.contains(column) {
-                names.push(column.clone());
+            let is_of = |group: &&Vec<String>| group.contains(column);
+            if !groups.iter().any(|group| group.contains(column)) {
+                let group = of_events.iter().find(is_of);
+                groups.push(group.cloned().unwrap_or_else(|| vec![column.clone()]));
             }
         }
-        names
+        groups
+    }
+
+    /// Returns the columns of each sequence; those of sequences that have a column in common are one group.
+    fn columns_of_events(&self) -> Vec<Vec<String>> {
+        let mut groups: Vec<Vec<String>> = Vec::new();
+        for sequence in self.schema.sequences() {
+            let column = |f: &usize| self.schema.fields[*f].column.clone();
+            let own: Vec<String> = sequence.fields.iter().map(column).collect();
+            let mut group: Vec<String> = Vec::new();
+            groups.retain_mut(|other| {
+                let is_apart = !other.iter().any(|name| own.contains(name));
+                if !is_apart {
+                    group.append(other);
+                }
+                is_apart
+            });
+            for name in own {
+                if !group.contains(&name) {
+                    group.push(name);
+                }
+            }
+            groups.push(group);
+        }
+        groups
     }
 }
 
@@ -119,7 +147,7 @@ fn thin((block, numbers): &mut (Block, Vec<u64>), level: u32) {
     }
 }
 
-/// All values of one column, block after block, to be permuted. Blocks whose values have different types are permuted
+/// All values of a column, or of some together, block after block, to be permuted. Blocks whose values have different types are permuted
 /// apart: numbers stay numbers.
 pub(super) struct Shuffled {
     /// The values of the blocks of each type.
@@ -135,24 +163,30 @@ pub(super) struct Places {
 }
 
 impl Shuffled {
-    pub(super) fn new(blocks: &[Block], name: &str) -> Shuffled {
+    pub(super) fn new(blocks: &[Block], names: &[String]) -> Shuffled {
         let mut groups: Vec<Block> = Vec::new();
         let mut of_blocks = Vec::new();
         for block in blocks {
-            let Some(column) = block.column(name) else {
+            let columns = names.iter().map(|name| block.column(name));
+            let Some(columns) = columns.collect::<Option<Vec<&Column>>>() else {
                 continue;
             };
-            let like = |group: &Block| alike(&group.columns[0], column);
+            let like = |group: &Block| {
+                let mut pairs = group.columns.iter().zip(&columns);
+                pairs.all(|(all, column)| alike(all, column))
+            };
             let at = groups.iter().position(like).unwrap_or_else(|| {
                 groups.push(Block {
                     n_rows: 0,
-                    columns: vec![empty_like(column)],
+                    columns: columns.iter().map(|column| empty_like(column)).collect(),
                 });
                 groups.len() - 1
             });
             let group = &mut groups[at];
             let first = group.n_rows;
-            append(&mut group.columns[0], column, first, block.n_rows);
+            for (all, column) in group.columns.iter_mut().zip(columns) {
+                append(all, column, first, block.n_rows);
+            }
             group.n_rows += block.n_rows;
             of_blocks.push((at, first..group.n_rows));
         }
@@ -182,10 +216,9 @@ impl Shuffled {
             .collect()
     }
 
-    /// Returns the column with the values of these rows.
-    pub(super) fn column(&self, places: &Places) -> Column {
-        let mut selected = self.groups[places.group].select(&places.rows);
-        selected.columns.swap_remove(0)
+    /// Returns the columns with the values of these rows.
+    pub(super) fn columns(&self, places: &Places) -> Vec<Column> {
+        self.groups[places.group].select(&places.rows).columns
     }
 }
 
@@ -269,10 +302,11 @@ mod tests {
                 50,
             ),
         ];
-        let shuffled = Shuffled::new(&blocks, "x");
+        let shuffled = Shuffled::new(&blocks, &["x".to_owned()]);
         let all = |places: &[Places]| -> Vec<Option<Vec<i64>>> {
-            let of_block =
-                |(places, block): (&Places, &Block)| rows(&shuffled.column(places), block.n_rows);
+            let of_block = |(places, block): (&Places, &Block)| {
+                rows(&shuffled.columns(places)[0], block.n_rows)
+            };
             places.iter().zip(&blocks).flat_map(of_block).collect()
         };
         let before: Vec<Option<Vec<i64>>> = blocks
@@ -295,10 +329,10 @@ mod tests {
             block(Values::Int((0..20).collect()), None, &[], 20),
             block(Values::Float(vec![0.5; 20]), None, &[], 20),
         ];
-        let shuffled = Shuffled::new(&blocks, "x");
+        let shuffled = Shuffled::new(&blocks, &["x".to_owned()]);
         let places = shuffled.permuted(1, "x");
         for (places, block) in places.iter().zip(&blocks) {
-            assert!(alike(&shuffled.column(places), &block.columns[0]));
+            assert!(alike(&shuffled.columns(places)[0], &block.columns[0]));
         }
     }
 

@@ -2,8 +2,10 @@
 //! docs/decisions/0037-memory-before-anything.md compares them with measurements.
 
 use ncs_features::rates::PIECES;
-use ncs_features::{Field, IdSpacePlan, NumericPlan, Schema, SchemaPlan, TablePlan};
-use ncs_model::{DenseSize, NetworkPlan};
+use ncs_features::{
+    Field, IdSpacePlan, NumericPlan, Pooling, Schema, SchemaPlan, TablePlan, sequence,
+};
+use ncs_model::{AttentionLayout, DenseSize, NetworkPlan};
 use ncs_train::{Balance, Keep, SearchKind, Shrinkage, TrainPlan};
 
 use ncs_config::RunPlan;
@@ -62,7 +64,11 @@ pub(super) fn dense(plan: &RunPlan) -> DenseSize {
     let n_fields = direct.iter().filter(|direct| direct.is_none()).count();
     let n_numbers = direct.iter().flatten().sum();
     let n_tasks = plan.schema.tasks.len();
-    DenseSize::of(&plan.network, n_fields, n_numbers, n_tasks)
+    let mut size = DenseSize::of(&plan.network, n_fields, n_numbers, n_tasks);
+    let sequences = sequence::sequences(plan.schema.fields.iter().map(|field| field.pooling));
+    let of_sequence = |sequence| AttentionLayout::n_parameters(sequence, plan.network.dim);
+    size.numbers += sequences.iter().map(of_sequence).sum::<f64>();
+    size
 }
 
 /// Returns, for each field, its number of inputs if it enters the first layer directly.
@@ -238,10 +244,17 @@ fn batch(plan: &RunPlan) -> Part {
     let fields = plan.schema.fields.iter();
     let fields: f64 = fields.map(|field| n_ids(plan, field)).sum();
     let vectors = n_vectors(plan);
+    // Gradients of the events that attention pools.
+    let events = plan.schema.fields.iter();
+    let events: f64 = events
+        .filter(|field| field.pooling.is_some_and(Pooling::is_attention))
+        .map(|field| n_ids(plan, field) * plan.network.dim as f64)
+        .sum();
     let labels = 2.0 * plan.schema.tasks.len() as f64 + 2.0;
     let row = BATCHES * (fields * ID + labels * 4.0)
         + fields * LOOKED_UP
-        + 2.0 * 4.0 * vectors * plan.network.dim as f64;
+        + 2.0 * 4.0 * vectors * plan.network.dim as f64
+        + 4.0 * events;
     Part {
         what: format!("batches of {} rows", count(rows_per_step(plan))),
         bytes: row * rows_per_step(plan),
@@ -250,9 +263,12 @@ fn batch(plan: &RunPlan) -> Part {
     }
 }
 
-/// Returns the numbers of a row of a field, in units of four bytes: one id, or the numbers of a vector, with an id each
+/// Returns the numbers of a row of a field, in units of four bytes: one id, those of the longest sequence, or the numbers of a vector, with an id each
 /// where they are projected.
 fn n_ids(plan: &RunPlan, field: &Field) -> f64 {
+    if let (Some(Pooling::Events(_)), Some(n_events)) = (field.pooling, field.max_values) {
+        return n_events as f64;
+    }
     match plan.schema.tables[field.table].ids {
         IdSpacePlan::Numeric(NumericPlan::Vector(vector)) => {
             f64::from(vector.length) * if vector.projected { 2.0 } else { 1.0 }

@@ -16,6 +16,7 @@ const MOST_HEADS: usize = 64;
 pub(super) fn check(manifest: &Manifest, n_numbers: usize) -> Result<(), String> {
     let (schema, spec) = (&manifest.schema, &manifest.spec);
     check_columns(schema)?;
+    schema.check_sequences()?;
     if *spec != Spec::of(schema, &spec.plan) {
         return Err("its sizes are not those of its columns".to_owned());
     }

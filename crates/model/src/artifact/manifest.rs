@@ -13,7 +13,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// The newest version of the files; readers reject later ones.
-pub const VERSION: u32 = 6;
+pub const VERSION: u32 = 7;
+
+/// Version of files without behaviour sequences.
+const VECTORED: u32 = 6;
 
 /// Version of files without vectors that come with the rows, crosses, parts of times, second columns of features and tasks
 /// of values.
@@ -113,7 +116,7 @@ pub(super) fn version(artifact: &Artifact) -> u32 {
         .any(|table| table.range.is_some());
     let mut tables = artifact.schema.tables.iter();
     let has_values = !artifact.spec.links.is_empty();
-    let is_latest = |ids: &IdSpace| {
+    let is_later = |ids: &IdSpace| {
         matches!(
             ids,
             IdSpace::Vector(_) | IdSpace::Cross(_) | IdSpace::Time(_)
@@ -121,8 +124,10 @@ pub(super) fn version(artifact: &Artifact) -> u32 {
     };
     let mut fields = artifact.schema.fields.iter();
     let has_beside = fields.any(|field| !field.beside.is_none());
-    if has_values || has_beside || tables.clone().any(|table| is_latest(&table.ids)) {
+    if !artifact.spec.sequences().is_empty() {
         VERSION
+    } else if has_values || has_beside || tables.clone().any(|table| is_later(&table.ids)) {
+        VECTORED
     } else if tables.any(|table| table.ids.rate().is_some() || table.ids.is_hashed_in_graphs()) {
         RATED
     } else if artifact.spec.takes().is_some() {

@@ -1,5 +1,6 @@
 //! Finds the distinct ids of a range of slots of a table, and sums their gradients.
 
+use crate::attention::EventGradients;
 use crate::kernels::prefetch_range;
 use crate::number::Real;
 use crate::resolved_ids::ResolvedIds;
@@ -37,6 +38,7 @@ pub(super) struct Terms<'a, R> {
     pub(super) resolved: &'a ResolvedIds,
     /// `[rows, vector fields * dim]`
     pub(super) d_vectors: &'a [R],
+    pub(super) events: &'a EventGradients<R>,
 }
 
 /// The ids of a part and their gradients, to be filled in.
@@ -122,8 +124,26 @@ impl Part {
         // Adding to -0 gives every number itself, 0 and -0 too.
         values.fill(-R::ZERO);
         for (place, f) in terms.fields_of(table) {
-            self.sum_field(terms, place, f, values);
+            match terms.events.of(f) {
+                Some(d_events) => self.sum_events(terms, f, d_events, values),
+                None => self.sum_field(terms, place, f, values),
+            }
         }
+    }
+
+    /// Adds the gradients of the events of field `f`, each with its own.
+    fn sum_events<R: Real>(&self, terms: Terms<'_, R>, f: usize, d_events: &[R], values: &mut [R]) {
+        let (field, dim) = (terms.spec.fields[f], terms.spec.plan.dim);
+        let mut gradients = d_events.chunks_exact(dim);
+        terms.resolved.each_slot(terms.batch, field, f, |slot| {
+            let Some(gradients) = gradients.next() else {
+                return;
+            };
+            if let Some(position) = self.position(slot) {
+                let at = position as usize * dim;
+                add_scaled(&mut values[at..at + dim], R::ONE, gradients);
+            }
+        });
     }
 
     /// Adds the gradients of one field, whose vectors have this place in a row.
@@ -139,6 +159,7 @@ impl Part {
             batch,
             resolved,
             d_vectors,
+            ..
         } = terms;
         let (field, dim) = (spec.fields[f], spec.plan.dim);
         let mut positions = std::mem::take(&mut self.positions);

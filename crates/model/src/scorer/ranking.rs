@@ -5,16 +5,22 @@
 //! time. For each candidate only its own inputs remain: the paper's first layer is
 //! 530 wide (folded), of which 260 remain for a context of 12 fields among 20.
 
+mod attended;
+mod products;
+
 use super::branch::{Activations, Branch, fit};
 use super::common::Common;
 use super::split::Split;
 use super::{FrozenNetwork, Scorer};
+use crate::attention::{Attended, PreparedAttention};
 use crate::kernels::{LANES, Lanes, SimdLevel, tiles};
 use crate::masks::TaskMask;
 use crate::numbers;
 use crate::resolved_ids::{Fields, ResolvedIds};
 use crate::spec::Spec;
+use attended::AttendedRequest;
 use ncs_features::Batch;
+use products::{dot, triangle};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -38,6 +44,10 @@ pub struct Ranker {
     split: Split,
     /// For each weight set of the scorer: its subnetworks, and their common connections.
     branches: Vec<(Vec<Branch>, Option<Common>)>,
+    /// For each weight set: the attention of each sequence that has one.
+    attentions: Vec<Vec<PreparedAttention<f32>>>,
+    /// The fields that attention pools, in order.
+    attended_fields: Vec<usize>,
 }
 
 /// The buffers of a [`Ranker`]; they grow to the largest request and are reused.
@@ -51,6 +61,7 @@ pub struct RankBuffers {
     starts: Vec<Vec<f32>>,
     context_ids: ResolvedIds,
     candidate_ids: ResolvedIds,
+    attended: AttendedRequest,
     /// The vectors of a field, `[rows of a tile, dim]`.
     vectors: Vec<f32>,
     tiles: Vec<Lanes<f32>>,
@@ -64,7 +75,8 @@ pub struct RankBuffers {
 
 impl Ranker {
     /// Creates a ranker for requests with these fields in the context, and all others in the candidates.
-    /// Returns `None` if a context field does not exist or is given twice, if the network has no hidden layer,
+    /// Returns `None` if a context field does not exist or is given twice, if only some attributes of the same events are
+    /// in the context, if the network has no hidden layer,
     /// is not one stack of layers (experts, stitches), or a head predicts a joint probability:
     /// use [`Scorer::score`] then.
     pub fn new(scorer: &Arc<Scorer>, context: &[usize]) -> Option<Ranker> {
@@ -109,11 +121,16 @@ impl Ranker {
             Some((branches, common))
         };
         let branches = scorer.members.iter().map(branches).collect::<Option<_>>()?;
+        let attentions = |member: &FrozenNetwork| {
+            PreparedAttention::of_network(&member.network.layout, &member.network.dense)
+        };
         Some(Ranker {
             scorer: scorer.clone(),
             level: SimdLevel::best(),
             split,
             branches,
+            attentions: scorer.members.iter().map(attentions).collect(),
+            attended_fields: scorer.spec.attended_fields(),
         })
     }
 
@@ -170,12 +187,14 @@ impl Ranker {
             scores.clear();
             scores.resize(candidates.n_rows, 0.0);
         }
-        for (member, (branches, common)) in self.scorer.members.iter().zip(&self.branches) {
+        let members = self.scorer.members.iter().zip(&self.attentions);
+        for ((member, attentions), (branches, common)) in members.zip(&self.branches) {
             let request = Request {
                 ranker: self,
                 spec: &self.scorer.spec,
                 member,
                 branches,
+                attentions,
                 common: common.as_ref(),
                 candidates,
             };
@@ -211,6 +230,7 @@ struct Request<'a> {
     spec: &'a Spec,
     member: &'a FrozenNetwork,
     branches: &'a [Branch],
+    attentions: &'a [PreparedAttention<f32>],
     common: Option<&'a Common>,
     candidates: &'a Batch,
 }
@@ -226,17 +246,25 @@ impl Request<'_> {
         let is_of_context = |f: usize| split.is_of_context(f);
         let ids = &mut buffers.context_ids;
         ids.find(spec, tables, context, is_of_context, 1);
-        let fields = Fields {
+        let candidate_ids = &mut buffers.candidate_ids;
+        candidate_ids.find(spec, tables, self.candidates, |f| !is_of_context(f), 1);
+        let of_context = Fields {
             spec,
             tables,
             batch: context,
             ids,
+            attended: None,
+        };
+        let of_candidates = self.fields(candidate_ids, None);
+        let attended = &mut buffers.attended;
+        attended.run(self, of_context, of_candidates, self.candidates.n_rows);
+        let fields = Fields {
+            attended: attended.of_context(self),
+            ..of_context
         };
         for (&f, vector) in split.context.iter().zip(vectors.chunks_exact_mut(dim)) {
             fields.vector(f, 0, vector);
         }
-        let ids = &mut buffers.candidate_ids;
-        ids.find(spec, tables, self.candidates, |f| !is_of_context(f), 1);
         buffers.fixed.clear();
         if spec.interaction().folded_gram() > 0 {
             triangle(vectors, dim, |product| buffers.fixed.push(product));
@@ -335,7 +363,7 @@ impl Request<'_> {
             numbers::fill_lanes(is_vector, &self.candidates.fields[f], rows.clone(), own);
             inputs = rest;
         }
-        let fields = self.fields(&buffers.candidate_ids);
+        let fields = self.fields(&buffers.candidate_ids, buffers.attended.of_candidates(self));
         let of_candidate = &split.candidate;
         fields.prefetch(of_candidate.first().copied(), rows.clone());
         for (place, lanes) in vectors.chunks_exact_mut(dim).enumerate() {
@@ -351,12 +379,17 @@ impl Request<'_> {
     }
 
     /// Returns the fields of the candidates.
-    fn fields<'a>(&'a self, ids: &'a ResolvedIds) -> Fields<'a, f32> {
+    fn fields<'a>(
+        &'a self,
+        ids: &'a ResolvedIds,
+        attended: Option<Attended<'a, f32>>,
+    ) -> Fields<'a, f32> {
         Fields {
             spec: self.spec,
             tables: &self.member.network.tables,
             batch: self.candidates,
             ids,
+            attended,
         }
     }
 
@@ -373,7 +406,7 @@ impl Request<'_> {
                 numbers::fill_row(is_vector, &self.candidates.fields[f], row, own);
                 inputs = rest;
             }
-            let fields = self.fields(&buffers.candidate_ids);
+            let fields = self.fields(&buffers.candidate_ids, buffers.attended.of_candidates(self));
             for (&f, vector) in split.candidate.iter().zip(vectors.chunks_exact_mut(dim)) {
                 fields.vector(f, row, vector);
             }
@@ -400,25 +433,4 @@ impl Request<'_> {
             branch.run_rows(level, start, n_rows, x, activations, on_logits);
         }
     }
-}
-
-/// Passes the upper triangle of the Gram matrix of vectors to `on_product`, row by row.
-fn triangle(vectors: &[f32], dim: usize, mut on_product: impl FnMut(f32)) {
-    for (i, one) in vectors.chunks_exact(dim).enumerate() {
-        for other in vectors[i * dim..].chunks_exact(dim) {
-            on_product(dot(one, other));
-        }
-    }
-}
-
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let (a, b) = (a.as_chunks::<8>(), b.as_chunks::<8>());
-    let mut sums = [0.0; 8];
-    for (a, b) in a.0.iter().zip(b.0) {
-        for lane in 0..8 {
-            sums[lane] += a[lane] * b[lane];
-        }
-    }
-    let rest = a.1.iter().zip(b.1).map(|(a, b)| a * b);
-    sums.iter().sum::<f32>() + rest.sum::<f32>()
 }

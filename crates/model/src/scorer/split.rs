@@ -7,6 +7,9 @@ use std::ops::Range;
 /// A split of the fields: those of the context are the same for all candidates of a request.
 #[derive(Clone, Debug)]
 pub(super) struct Split {
+    /// All fields whose ids are in the context, ascending. The vectors of its events vary with the candidate if attention
+    /// compares them with one.
+    given: Vec<usize>,
     /// Fields of the context that have a vector, ascending.
     pub(super) context: Vec<usize>,
     /// The other fields that have a vector, ascending.
@@ -68,7 +71,8 @@ impl FoldedInputs {
 }
 
 impl Split {
-    /// Splits the fields; `None` if a context field does not exist, or is given twice.
+    /// Splits the fields; `None` if a context field does not exist, or is given twice, or if only some attributes of the
+    /// same events are given.
     pub(super) fn new(spec: &Spec, fields: &[usize]) -> Option<Split> {
         let interaction = spec.interaction();
         let mut fields = fields.to_vec();
@@ -76,7 +80,17 @@ impl Split {
         let is_unique = fields.is_sorted_by(|a, b| a < b);
         let exists = fields.last().is_none_or(|&last| last < spec.fields.len());
         (is_unique && exists).then_some(())?;
-        let is_of_context = |f: &usize| fields.binary_search(f).is_ok();
+        let is_given = |f: &usize| fields.binary_search(f).is_ok();
+        let mut varying: Vec<usize> = Vec::new();
+        for sequence in spec.sequences() {
+            let n_given = sequence.fields.iter().filter(|f| is_given(f)).count();
+            (n_given == 0 || n_given == sequence.fields.len()).then_some(())?;
+            let mut targets = sequence.targets.iter().flatten();
+            if sequence.pooling.is_attention() && !targets.all(is_given) {
+                varying.extend(sequence.fields);
+            }
+        }
+        let is_of_context = |f: &usize| is_given(f) && !varying.contains(f);
         // Vectors, by their position among all vectors.
         let vectors: Vec<usize> = spec.vector_fields().collect();
         let places = 0..vectors.len();
@@ -95,6 +109,7 @@ impl Split {
             sizes.collect()
         };
         Some(Split {
+            given: fields.clone(),
             fixed: [
                 folded.pairs_within(&context),
                 folded.vectors(&context),
@@ -112,10 +127,9 @@ impl Split {
         })
     }
 
-    /// Returns true if a field of the schema belongs to the context.
+    /// Returns true if the ids or numbers of a field of the schema are in the context.
     pub(super) fn is_of_context(&self, f: usize) -> bool {
-        let mut numbers = self.context_numbers.iter();
-        self.context.binary_search(&f).is_ok() || numbers.any(|&(number, _)| number == f)
+        self.given.binary_search(&f).is_ok()
     }
 }
 

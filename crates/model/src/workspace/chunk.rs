@@ -3,12 +3,13 @@
 use super::Dropout;
 use super::input::VectorGradients;
 use super::loss::{CoupledLogitGradients, HeadRows, LogitGradient, Loss};
+use crate::attention::{AttendedRows, PreparedAttention};
 use crate::kernels::sparse::WeightGradient;
 use crate::kernels::{LANES, Lanes, SimdLevel};
 use crate::network::Network;
 use crate::networks::executor::{Activations, GraphExecutor, SubnetOutput, TileRows};
 use crate::number::Real;
-use crate::resolved_ids::ResolvedIds;
+use crate::resolved_ids::{Fields, ResolvedIds};
 use crate::subnet::Subnet;
 use ncs_features::Batch;
 use std::ops::Range;
@@ -31,6 +32,8 @@ pub(super) struct Chunk<R> {
     d_x: Vec<Lanes<R>>,
     /// Vectors of one field, or of all, row after row.
     vectors: Vec<R>,
+    /// Vectors that attention pools, and sums of the gradients of its weights.
+    pub(super) attended: AttendedRows<R>,
     /// One, or with a loss that couples subnets one for each.
     activations: Vec<Activations<R>>,
     /// One for each subnet.
@@ -60,11 +63,42 @@ pub(super) struct ChunkRunner<'a, R> {
     /// `None`: no backward pass.
     pub(super) loss: Option<Loss<'a, R>>,
     pub(super) ids: &'a ResolvedIds,
+    pub(super) attentions: &'a [PreparedAttention<R>],
+    /// The fields of the attentions, in order.
+    pub(super) attended_fields: &'a [usize],
 }
 
 impl<R: Real> ChunkRunner<'_, R> {
-    /// Runs one chunk; `d_vectors` receives the gradients of its rows' field vectors.
-    pub(super) fn run(&self, chunk: &mut Chunk<R>, d_vectors: &mut [R]) {
+    /// Runs one chunk; `d_vectors` receives the gradients of its rows' field vectors, and `d_events` those of the events
+    /// that attention pools, field by field.
+    pub(super) fn run(&self, chunk: &mut Chunk<R>, d_vectors: &mut [R], d_events: &mut [&mut [R]]) {
+        let (fields, rows) = (self.fields(), chunk.rows.clone());
+        let (level, attentions) = (self.level, self.attentions);
+        if !attentions.is_empty() {
+            chunk
+                .attended
+                .forward(level, attentions, fields, rows.clone());
+        }
+        self.run_sets(chunk, d_vectors);
+        if !attentions.is_empty() && self.loss.is_some() {
+            let attended = &mut chunk.attended;
+            attended.backward(level, attentions, fields, rows, d_vectors, d_events);
+        }
+    }
+
+    /// Returns the fields of the batch, without those that attention pools.
+    fn fields(&self) -> Fields<'_, R> {
+        Fields {
+            spec: &self.network.spec,
+            tables: &self.network.tables,
+            batch: self.batch,
+            ids: self.ids,
+            attended: None,
+        }
+    }
+
+    /// Runs the subnets; `d_vectors` receives the gradients of the chunk's field vectors.
+    fn run_sets(&self, chunk: &mut Chunk<R>, d_vectors: &mut [R]) {
         chunk
             .outputs
             .resize_with(self.subnets.len(), SubnetOutput::default);
@@ -123,7 +157,11 @@ impl<R: Real> ChunkRunner<'_, R> {
         chunk.x.resize(n_tiles * width, Lanes::all(R::ZERO));
         let inputs = chunk.x.chunks_exact_mut(width);
         for (tile, rows) in inputs.zip(tiles.rows.chunks(LANES)) {
-            self.input_forward(rows, &mut chunk.vectors, tile);
+            let (fields, first_row) = (self.attended_fields, chunk.rows.start);
+            let dim = self.network.spec.plan.dim;
+            let attended = chunk.attended.attended(fields, first_row, dim);
+            let attended = Some(attended).filter(|_| !fields.is_empty());
+            self.input_forward(rows, &mut chunk.vectors, attended, tile);
         }
         let Some(loss) = self.loss else {
             return self.run_per_head(chunk, set, tiles, None);

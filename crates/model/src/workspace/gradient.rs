@@ -35,6 +35,16 @@ pub(super) fn sum_dense<R: Real>(
             }
         }
     };
+    for chunk in chunks {
+        let attentions = network.layout.attentions.iter().zip(&chunk.attended.sums);
+        for (layout, sums) in attentions {
+            sums.each(layout, |position, sum| {
+                if let Some(number) = index.number(position) {
+                    dense[number] += sum;
+                }
+            });
+        }
+    }
     for (s, subnet) in subnets.iter().enumerate() {
         for (l, layout) in subnet.layout.layers.iter().enumerate() {
             if !subnet.live_layers[l] {

@@ -1,6 +1,7 @@
 //! The input of a tile: embedding look-up and interaction, forward and backward.
 
 use super::chunk::ChunkRunner;
+use crate::attention::Attended;
 use crate::kernels::{Lanes, tiles};
 use crate::number::Real;
 use crate::numbers;
@@ -18,8 +19,14 @@ pub(super) struct VectorGradients<'a, R> {
 
 impl<R: Real> ChunkRunner<'_, R> {
     /// Fills a tile's input for these rows: field vectors, then their Gram matrix. `pooled` is a buffer
-    /// for the vectors of one field.
-    pub(super) fn input_forward(&self, rows: &[u32], pooled: &mut Vec<R>, tile: &mut [Lanes<R>]) {
+    /// for the vectors of one field, and `attended` holds those that attention has pooled.
+    pub(super) fn input_forward(
+        &self,
+        rows: &[u32],
+        pooled: &mut Vec<R>,
+        attended: Option<Attended<'_, R>>,
+        tile: &mut [Lanes<R>],
+    ) {
         let spec = &self.network.spec;
         let interaction = spec.interaction();
         let dim = interaction.dim;
@@ -30,6 +37,7 @@ impl<R: Real> ChunkRunner<'_, R> {
             tables: &self.network.tables,
             batch: self.batch,
             ids: self.ids,
+            attended,
         };
         let rows = rows.iter().map(|&row| row as usize);
         let mut vector_fields = spec.vector_fields().peekable();

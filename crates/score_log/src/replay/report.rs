@@ -157,7 +157,7 @@ impl Tally {
             let name = &self.names[output];
             let difference = difference(logged, replayed);
             // Not the same as `>`: with a NaN tolerance no difference is within it.
-            let is_within = difference <= self.tolerance * logged.abs().max(1.0);
+            let is_within = difference <= self.tolerance * unit(logged);
             is_beyond |= !is_within;
             if !is_within && self.first_beyond.len() < MAX_LISTED {
                 self.first_beyond.push(Beyond {
@@ -238,6 +238,16 @@ fn difference(logged: f64, replayed: f64) -> f64 {
         f64::INFINITY
     } else {
         difference
+    }
+}
+
+/// Returns the unit of a difference. A value above 1 is an exponential of the network's output, whose error is the
+/// relative error of the value, and is not damped as that of a probability.
+fn unit(score: f64) -> f64 {
+    if score.abs() > 1.0 {
+        10.0 * score.abs()
+    } else {
+        1.0
     }
 }
 

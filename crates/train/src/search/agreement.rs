@@ -158,6 +158,13 @@ fn copied(base: &Network, wide: &Network, n_tasks: usize) -> Vec<f32> {
             }
         }
     }
+    let attentions = base.layout.attentions.iter().zip(&wide.layout.attentions);
+    for (from, to) in attentions {
+        for (from, to) in from.layers.iter().zip(&to.layers) {
+            let weights = &base.dense[from.weights.start..from.bias.end];
+            dense[to.weights.start..to.bias.end].copy_from_slice(weights);
+        }
+    }
     let first = &base.layout.heads[0];
     for (task, to) in wide.layout.heads.iter().enumerate() {
         for own in 0..first.inputs {

@@ -1,0 +1,231 @@
+//! Behaviour sequences: what a user did before, event by event, each with several attributes.
+//!
+//! Every attribute of the events (item, category, age, ...) is a field of its own: a list of ids, one for each event, in
+//! a column parallel to those of the other attributes. The fields of one sequence are cut to the same most recent
+//! events, and their vectors are pooled with the same weights: event `j` has the vectors `e_j1 .. e_jk` of its
+//! attributes, and attribute `k` becomes the field vector `sum_j w_j e_jk`. By [`SequencePooling::Din`] the weights depend
+//! on the candidate, whose fields are the *targets* of the attributes; by [`SequencePooling::Mha`] several heads weigh
+//! them.
+
+use crate::schema::{Field, Pooling, Schema};
+use serde::{Deserialize, Serialize};
+
+/// Largest width of a hidden layer of the attention.
+pub const MOST_UNITS: u32 = 1024;
+
+/// Largest number of heads.
+pub const MOST_HEADS: u32 = 64;
+
+/// One attribute of the events of a sequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventAttribute {
+    /// Number of the sequence: the fields of the same number are the attributes of the same events.
+    pub sequence: u32,
+    /// Pooling of the events; the same for all attributes of a sequence.
+    pub pooling: SequencePooling,
+    /// Position of the most recent event; the same for all attributes of a sequence.
+    pub newest: Newest,
+    /// The field of the candidate with which the attribute is compared, by its position in the schema.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<u32>,
+}
+
+/// Pooling of events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SequencePooling {
+    /// Mean over the events; no event is the zero vector.
+    Mean,
+    /// The most recent event.
+    Last,
+    /// A sum over the events, with weights by a network over event and target (deep interest network, Zhou et al.
+    /// 2018, arXiv 1706.06978): see [`Attention`].
+    Din(Attention),
+    /// Multi-head attention of the candidate (Vaswani et al. 2017, arXiv 1706.03762), with learned vectors of the events'
+    /// positions: see [`MultiHead`].
+    Mha(MultiHead),
+}
+
+impl SequencePooling {
+    /// Returns true if a network weighs the events.
+    pub fn is_attention(self) -> bool {
+        match self {
+            SequencePooling::Mean | SequencePooling::Last => false,
+            SequencePooling::Din(_) | SequencePooling::Mha(_) => true,
+        }
+    }
+
+    /// Checks the sizes of the attention, for sequences of at most `n_events`.
+    fn fits(self, n_events: Option<usize>) -> bool {
+        match self {
+            SequencePooling::Mean | SequencePooling::Last => true,
+            SequencePooling::Din(about) => {
+                let mut units = about.hidden.iter();
+                units.all(|units| (1..=MOST_UNITS).contains(units))
+            }
+            SequencePooling::Mha(about) => {
+                (1..=MOST_HEADS).contains(&about.heads)
+                    && n_events.is_some_and(|n| (1..=about.positions as usize).contains(&n))
+            }
+        }
+    }
+}
+
+/// Attention by several heads, each of which weighs the events by a softmax of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MultiHead {
+    /// Number of heads.
+    pub heads: u32,
+    /// Number of positions that have vectors, at least the longest sequence.
+    pub positions: u32,
+}
+
+/// The network that weighs events: for each attribute with a target the inputs are
+/// `[event, target, event - target, event * target]`, for the others `[event]`; two hidden layers with ReLU, then one
+/// number `s_j` for each event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attention {
+    /// Widths of the two hidden layers.
+    pub hidden: [u32; 2],
+    /// True: the weights are the softmax of the numbers over the events. False: they are the numbers themselves, so that
+    /// their sum tells how much of the history is about the candidate, as in the paper.
+    pub softmax: bool,
+}
+
+/// Position of the most recent event in a list.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Newest {
+    /// Events are in the order of time.
+    #[default]
+    Last,
+    /// The most recent event comes first.
+    First,
+}
+
+/// The fields of one sequence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sequence {
+    /// Pooling of the events.
+    pub pooling: SequencePooling,
+    /// Position of the most recent event.
+    pub newest: Newest,
+    /// The fields of the attributes, ascending.
+    pub fields: Vec<usize>,
+    /// The target of each attribute, by its position in the schema.
+    pub targets: Vec<Option<usize>>,
+}
+
+impl Sequence {
+    /// Returns the number of attributes that have a target.
+    pub fn n_targets(&self) -> usize {
+        self.targets.iter().flatten().count()
+    }
+}
+
+impl Pooling {
+    /// Returns the attribute, if the field is one of a sequence.
+    pub fn attribute(self) -> Option<EventAttribute> {
+        match self {
+            Pooling::Events(attribute) => Some(attribute),
+            _ => None,
+        }
+    }
+
+    /// Returns true if attention pools the values.
+    pub fn is_attention(self) -> bool {
+        let attribute = self.attribute();
+        attribute.is_some_and(|attribute| attribute.pooling.is_attention())
+    }
+}
+
+/// Returns the sequences among fields of these poolings, in the order of their first attributes.
+pub fn sequences(poolings: impl Iterator<Item = Option<Pooling>>) -> Vec<Sequence> {
+    let mut found: Vec<(u32, Sequence)> = Vec::new();
+    for (f, pooling) in poolings.enumerate() {
+        let Some(attribute) = pooling.and_then(Pooling::attribute) else {
+            continue;
+        };
+        let at = found.iter().position(|(n, _)| *n == attribute.sequence);
+        let at = at.unwrap_or_else(|| {
+            let sequence = Sequence {
+                pooling: attribute.pooling,
+                newest: attribute.newest,
+                fields: Vec::new(),
+                targets: Vec::new(),
+            };
+            found.push((attribute.sequence, sequence));
+            found.len() - 1
+        });
+        let (_, sequence) = &mut found[at];
+        sequence.fields.push(f);
+        sequence
+            .targets
+            .push(attribute.target.map(|target| target as usize));
+    }
+    found.into_iter().map(|(_, sequence)| sequence).collect()
+}
+
+impl Schema {
+    /// Returns the behaviour sequences, in the order of their first attributes.
+    pub fn sequences(&self) -> Vec<Sequence> {
+        sequences(self.fields.iter().map(|field| field.pooling))
+    }
+
+    /// Checks the sequences of a model from a file.
+    ///
+    /// # Errors
+    /// The text describes the error.
+    pub fn check_sequences(&self) -> Result<(), String> {
+        for sequence in self.sequences() {
+            let first = &self.fields[sequence.fields[0]];
+            for (&f, &target) in sequence.fields.iter().zip(&sequence.targets) {
+                let field = &self.fields[f];
+                let wrong = |what: &str| Err(format!("feature \"{}\" {what}", field.name));
+                if !is_same(first, field) {
+                    return wrong("is read in another way than the other attributes of its events");
+                }
+                if !self.has_rows(f) {
+                    return wrong("has no ids, as attributes of events do");
+                }
+                if target.is_some_and(|target| !self.is_target(target)) {
+                    return wrong("is compared with a feature that has no vector");
+                }
+            }
+            let has_target = !sequence.pooling.is_attention() || sequence.n_targets() > 0;
+            if !has_target || !sequence.pooling.fits(first.max_values) {
+                return Err(format!(
+                    "the attention of feature \"{}\" has no target, or sizes that do not fit it",
+                    first.name
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns true if every value of the field is a row of its table, with weight 1.
+    fn has_rows(&self, f: usize) -> bool {
+        let ids = self
+            .tables
+            .get(self.fields[f].table)
+            .map(|table| &table.ids);
+        ids.is_some_and(|ids| ids.n_rows() > 0 && ids.width() == 0 && !ids.weighs_rows())
+    }
+
+    /// Returns true if attributes can be compared with this field: it has a vector, and is not an attribute.
+    fn is_target(&self, f: usize) -> bool {
+        let is_attribute = |field: &Field| field.pooling.and_then(Pooling::attribute).is_some();
+        let field = self.fields.get(f).filter(|field| !is_attribute(field));
+        let table = field.and_then(|field| self.tables.get(field.table));
+        table.is_some_and(|table| table.ids.width() == 0)
+    }
+}
+
+/// Returns true if two attributes are cut and pooled in the same way.
+fn is_same(one: &Field, other: &Field) -> bool {
+    let about = |field: &Field| {
+        let attribute = field.pooling.and_then(Pooling::attribute)?;
+        Some((attribute.pooling, attribute.newest, field.max_values))
+    };
+    about(one) == about(other)
+}

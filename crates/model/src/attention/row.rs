@@ -1,0 +1,91 @@
+//! The attention of one row, of either kind.
+
+use super::din::DinBuffers;
+use super::heads::HeadsBuffers;
+use super::{AttentionSums, Prepared, PreparedAttention};
+use crate::kernels::SimdLevel;
+use crate::number::Real;
+
+/// Buffers for the attention of one row; they grow to the longest sequence and are reused.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct AttentionBuffers<R> {
+    /// The vectors of the events, `[events, attributes * dim]`.
+    pub(super) events: Vec<R>,
+    /// The vectors of the targets, `[targets * dim]`.
+    pub(super) targets: Vec<R>,
+    /// Gradients of the events.
+    pub(super) d_events: Vec<R>,
+    /// Gradients of the targets.
+    pub(super) d_targets: Vec<R>,
+    din: DinBuffers<R>,
+    heads: HeadsBuffers<R>,
+}
+
+/// The vectors of a row.
+#[derive(Clone, Copy)]
+pub(super) struct Row<'a, R> {
+    pub(super) level: SimdLevel,
+    pub(super) events: &'a [R],
+    pub(super) targets: &'a [R],
+}
+
+/// The gradients of a row's vectors, 0 before, and of the weights, which are added to.
+pub(super) struct RowGradients<'a, R> {
+    pub(super) events: &'a mut [R],
+    pub(super) targets: &'a mut [R],
+    pub(super) sums: &'a mut AttentionSums<R>,
+}
+
+impl<R: Real> AttentionBuffers<R> {
+    /// Pools the events: `pooled` receives `[attributes * dim]`, zeros without an event.
+    pub(crate) fn forward(
+        &mut self,
+        level: SimdLevel,
+        attention: &PreparedAttention<R>,
+        pooled: &mut [R],
+    ) {
+        pooled.fill(R::ZERO);
+        if self.events.is_empty() {
+            return;
+        }
+        let row = Row {
+            level,
+            events: &self.events,
+            targets: &self.targets,
+        };
+        match &attention.weights {
+            Prepared::Din(din) => self.din.forward(din, row, pooled),
+            Prepared::Heads(heads) => self.heads.forward(heads, row, pooled),
+        }
+    }
+
+    /// Computes the gradients of the events and targets from those of the pooled vectors, and adds those of the weights
+    /// to `sums`.
+    pub(super) fn backward(
+        &mut self,
+        level: SimdLevel,
+        attention: &PreparedAttention<R>,
+        d_pooled: &[R],
+        sums: &mut AttentionSums<R>,
+    ) {
+        super::fill(&mut self.d_events, self.events.len());
+        super::fill(&mut self.d_targets, self.targets.len());
+        if self.events.is_empty() {
+            return;
+        }
+        let row = Row {
+            level,
+            events: &self.events,
+            targets: &self.targets,
+        };
+        let gradients = RowGradients {
+            events: &mut self.d_events,
+            targets: &mut self.d_targets,
+            sums,
+        };
+        match &attention.weights {
+            Prepared::Din(din) => self.din.backward(din, row, d_pooled, gradients),
+            Prepared::Heads(heads) => self.heads.backward(heads, row, d_pooled, gradients),
+        }
+    }
+}
