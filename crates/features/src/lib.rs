@@ -50,6 +50,7 @@ pub mod columns;
 pub mod continued;
 pub mod coverage;
 pub mod cross;
+mod cross_ids;
 mod delays;
 pub mod encode;
 pub mod erase;

@@ -1,7 +1,6 @@
 //! What is wrong in a comparison file, found before anything runs.
 
-use super::scores;
-use super::toml_types::{CompareFile, DataSet, Match, Method};
+use super::toml_types::{CompareFile, DATA, DataSet, Match, Method, SEED};
 
 /// Errors with the keys that they refer to.
 #[derive(Default)]
@@ -64,7 +63,7 @@ fn of_method(name: &str, method: &Method, file: &CompareFile, problems: &mut Pro
             of_base(name, key, base, file, problems);
         }
     }
-    for text in scores::problems(name, method, file) {
+    for text in of_scores(name, method, file) {
         problems.add(&["methods", name], text);
     }
     let takes_widths = method.masks_of.is_some() || method.weights_of.is_some();
@@ -107,6 +106,46 @@ fn of_base(name: &str, key: &str, base: &str, file: &CompareFile, problems: &mut
             problems.add(&["data", data, "methods"], text);
         }
     }
+}
+
+/// Returns the errors of a method given as score files, as far as the comparison file determines them.
+fn of_scores(name: &str, method: &Method, file: &CompareFile) -> Vec<String> {
+    let Some(scores) = &method.scores else {
+        return Vec::new();
+    };
+    let mut problems = Vec::new();
+    let others = [
+        ("set", !method.set.is_empty()),
+        ("masks_of", method.masks_of.is_some()),
+        ("weights_of", method.weights_of.is_some()),
+        ("family", method.family.is_some()),
+    ];
+    for (key, _) in others.iter().filter(|(_, is_set)| *is_set) {
+        problems.push(format!(
+            "method {name:?} consists of score files, to which {key} does not apply; leave out {key} or scores"
+        ));
+    }
+    let runs = |(_, set): &(&String, &DataSet)| {
+        set.methods
+            .as_ref()
+            .is_none_or(|own| own.iter().any(|own| own == name))
+    };
+    let sets: Vec<_> = file.data.iter().filter(runs).collect();
+    if sets.len() > 1 && !scores.contains(DATA) {
+        problems.push(format!(
+            "method {name:?} runs on {} data sets, but its scores name the same file for all; write {DATA} for the \
+             name of the data set",
+            sets.len()
+        ));
+    }
+    let has_logs = sets.iter().any(|(_, set)| set.synth.is_some());
+    if has_logs && file.seeds.len() > 1 && !scores.contains(SEED) {
+        problems.push(format!(
+            "method {name:?}: every seed has its own synthetic log, so every seed needs its own scores; \
+             write {SEED} for the seed"
+        ));
+    }
+    problems
 }
 
 fn of_tuning(file: &CompareFile, problems: &mut Problems) {

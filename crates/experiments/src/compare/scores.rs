@@ -15,58 +15,15 @@ use ncs_train::predict;
 
 use super::plan::{Cell, Plan, absolute};
 use super::score_table::ScoreTable;
-use super::toml_types::{CompareFile, DataSet, Method};
+use super::toml_types::{DATA, SEED};
 use crate::error::Error;
 use crate::progress::Progress;
 use crate::run_report::{EvaluatedPart, calibration_curves};
 use crate::training;
 
-/// Placeholders for the data set's name and the seed in a file name.
-const DATA: &str = "{data}";
-const SEED: &str = "{seed}";
 
 /// Evaluated score files of each cell, in the order of the seeds.
 pub(crate) type Scored = HashMap<Cell, Vec<MeasuredRun>>;
-
-/// Returns the errors of a method given as score files, as far as the comparison file determines them.
-pub(crate) fn problems(name: &str, method: &Method, file: &CompareFile) -> Vec<String> {
-    let Some(scores) = &method.scores else {
-        return Vec::new();
-    };
-    let mut problems = Vec::new();
-    let others = [
-        ("set", !method.set.is_empty()),
-        ("masks_of", method.masks_of.is_some()),
-        ("weights_of", method.weights_of.is_some()),
-        ("family", method.family.is_some()),
-    ];
-    for (key, _) in others.iter().filter(|(_, is_set)| *is_set) {
-        problems.push(format!(
-            "method {name:?} consists of score files, to which {key} does not apply; leave out {key} or scores"
-        ));
-    }
-    let runs = |(_, set): &(&String, &DataSet)| {
-        set.methods
-            .as_ref()
-            .is_none_or(|own| own.iter().any(|own| own == name))
-    };
-    let sets: Vec<_> = file.data.iter().filter(runs).collect();
-    if sets.len() > 1 && !scores.contains(DATA) {
-        problems.push(format!(
-            "method {name:?} runs on {} data sets, but its scores name the same file for all; write {DATA} for the \
-             name of the data set",
-            sets.len()
-        ));
-    }
-    let has_logs = sets.iter().any(|(_, set)| set.synth.is_some());
-    if has_logs && file.seeds.len() > 1 && !scores.contains(SEED) {
-        problems.push(format!(
-            "method {name:?}: every seed has its own synthetic log, so every seed needs its own scores; \
-             write {SEED} for the seed"
-        ));
-    }
-    problems
-}
 
 /// Returns the score file of a cell and a seed.
 fn path(plan: &Plan, cell: &Cell, seed: u64) -> PathBuf {

@@ -5,6 +5,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+/// Placeholders for the data set's name and the seed in a file name.
+pub(super) const DATA: &str = "{data}";
+pub(super) const SEED: &str = "{seed}";
+
 /// A comparison: data sets, methods, seeds.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
