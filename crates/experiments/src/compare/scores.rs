@@ -21,7 +21,6 @@ use crate::progress::Progress;
 use crate::run_report::{EvaluatedPart, calibration_curves};
 use crate::training;
 
-
 /// Evaluated score files of each cell, in the order of the seeds.
 pub(crate) type Scored = HashMap<Cell, Vec<MeasuredRun>>;
 
