@@ -35,38 +35,6 @@ ColumnKind = Union[Literal["categorical"], Literal["list"], Literal["numeric"]]
 Hash = Union[Literal["xxh3"], Literal["farm"], Literal["murmur3"]]
 
 
-class Init(TypedDict, total=False):
-    """A file of vectors by id.
-
-    Keys:
-        file: The file: Parquet, CSV, JSON lines or Arrow with an id and a vector in each row, or a matrix in NumPy's
-            (.npy) or the safetensors format. Vectors must have network.dim numbers. Relative paths start at the run
-            file.
-        frozen: Whether training leaves these vectors as they are. Default: they are trained further.
-        id: The column or tensor of the ids. Default: "id", or in a file of two columns the one without lists.
-        ids: For matrices: a file with the id of each row, a text with one on each line or integers in NumPy's format.
-        vector: The column or tensor of the vectors. Default: "vector", or in a file of two columns the one of lists.
-    """
-
-    file: str
-    frozen: bool
-    id: str
-    ids: str
-    vector: str
-
-
-Pooling = Union[Literal["mean"], Literal["sum"], Literal["padded_mean"]]
-
-
-TimePart = Union[Literal["hour"], Literal["weekday"], Literal["hour_of_week"], Literal["day"], Literal["month"]]
-
-
-Transform = Union[Literal["piecewise"], Literal["standardise"], Literal["log"], Literal["quantiles"]]
-
-
-Unit = Union[Literal["days"], Literal["seconds"], Literal["millis"], Literal["micros"], Literal["nanos"]]
-
-
 class Vocabulary(TypedDict, total=False):
     """Ids by vocabulary.
 
@@ -106,6 +74,26 @@ class EventAttribute(TypedDict, total=False):
     vocabulary: Vocabulary
 
 
+class Init(TypedDict, total=False):
+    """A file of vectors by id.
+
+    Keys:
+        file: The file: Parquet, CSV, JSON lines or Arrow with an id and a vector in each row, or a matrix in NumPy's
+            (.npy) or the safetensors format. Vectors must have network.dim numbers. Relative paths start at the run
+            file.
+        frozen: Whether training leaves these vectors as they are. Default: they are trained further.
+        id: The column or tensor of the ids. Default: "id", or in a file of two columns the one without lists.
+        ids: For matrices: a file with the id of each row, a text with one on each line or integers in NumPy's format.
+        vector: The column or tensor of the vectors. Default: "vector", or in a file of two columns the one of lists.
+    """
+
+    file: str
+    frozen: bool
+    id: str
+    ids: str
+    vector: str
+
+
 Newest = Union[Literal["last"], Literal["first"]]
 
 
@@ -115,7 +103,13 @@ Pooling = Union[Literal["mean"], Literal["sum"], Literal["padded_mean"]]
 SequencePooling = Union[Literal["din"], Literal["mha"], Literal["mean"], Literal["last"]]
 
 
+TimePart = Union[Literal["hour"], Literal["weekday"], Literal["hour_of_week"], Literal["day"], Literal["month"]]
+
+
 Transform = Union[Literal["piecewise"], Literal["standardise"], Literal["log"], Literal["quantiles"]]
+
+
+Unit = Union[Literal["days"], Literal["seconds"], Literal["millis"], Literal["micros"], Literal["nanos"]]
 
 
 class ColumnSettingsCategorical(TypedDict, total=False):
@@ -264,7 +258,34 @@ class ColumnSettingsVector(TypedDict, total=False):
     standardise: bool
 
 
-ColumnSettings = Union[ColumnSettingsCategorical, ColumnSettingsList, ColumnSettingsNumeric, ColumnSettingsTime, ColumnSettingsCross, ColumnSettingsVector]
+class ColumnSettingsSequence(TypedDict, total=False):
+    """What a user did before: events with several attributes, each in a list column of its own, parallel to the others.
+
+    Keys:
+        attributes: The attributes of the events, by name.
+        heads: Number of heads, with pooling = "mha". Default: 4.
+        hidden: Widths of the two hidden layers of the attention, with pooling = "din". Default: [32, 16].
+        kind:
+        max_length: Keep so many events, the most recent ones.
+        newest: Position of the most recent event in the lists.
+        pooling: Pooling of the events.
+        separator: Splits a text into values.
+        softmax: Whether the weights of the events are a softmax, so that they add up to 1, with pooling = "din".
+            Default: false: they are what the network says, as in the paper.
+    """
+
+    attributes: Mapping[str, EventAttribute]
+    heads: int
+    hidden: list[int]
+    kind: Literal["sequence"]
+    max_length: int
+    newest: Newest
+    pooling: SequencePooling
+    separator: str
+    softmax: bool
+
+
+ColumnSettings = Union[ColumnSettingsCategorical, ColumnSettingsList, ColumnSettingsNumeric, ColumnSettingsTime, ColumnSettingsCross, ColumnSettingsVector, ColumnSettingsSequence]
 
 
 Column = Union[ColumnKind, ColumnSettings]
