@@ -24,7 +24,7 @@ use tokio::sync::watch;
 
 use super::lookup_file::LookupFile;
 use super::{Outcome, print};
-use crate::arguments::serve::{LogFormat, ObservabilityArgs, Serve};
+use crate::arguments::serve::{Limits, LogFormat, ObservabilityArgs, Serve};
 use crate::interrupt;
 
 /// Interval of checking the flag set by the signal handler.
@@ -159,15 +159,7 @@ fn stop(shutdown_requested: &'static AtomicBool) -> watch::Receiver<bool> {
 
 fn settings(arguments: &Serve) -> Result<Settings, Error> {
     let (limits, observability) = (&arguments.limits, &arguments.observability);
-    if limits.max_total_body < 2 * limits.max_body {
-        return Err(format!(
-            "--max-total-body {}: the requests and responses in progress need room for at least two of the \
-             largest; give at least twice --max-body, {}",
-            limits.max_total_body,
-            2 * limits.max_body
-        )
-        .into());
-    }
+    check_limits(limits)?;
     let cores = || std::thread::available_parallelism().map_or(1, |cores| cores.get());
     let tls = arguments
         .tls_certificate
@@ -246,6 +238,19 @@ fn format(format: LogFormat) -> logs::LogFormat {
         LogFormat::Text => logs::LogFormat::Text,
         LogFormat::Json => logs::LogFormat::Json,
     }
+}
+
+fn check_limits(limits: &Limits) -> Result<(), Error> {
+    if limits.max_total_body >= 2 * limits.max_body {
+        return Ok(());
+    }
+    Err(format!(
+        "--max-total-body {}: the requests and responses in progress need room for at least two of the \
+         largest; give at least twice --max-body, {}",
+        limits.max_total_body,
+        2 * limits.max_body
+    )
+    .into())
 }
 
 /// Reads the files of features by id.

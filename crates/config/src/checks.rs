@@ -43,6 +43,12 @@ impl<'t> Checks<'t> {
         self.tree.states(path)
     }
 
+    /// Returns the key that names the raw column of a feature.
+    pub(crate) fn place_of_column<'n>(&self, feature: &'n str) -> Vec<&'n str> {
+        let stated = self.states(&["columns", feature, "column"]);
+        ["columns", feature, "column"][..if stated { 3 } else { 2 }].to_vec()
+    }
+
     /// `column`, which the key at `path` names, must be in every file.
     pub(crate) fn column(&mut self, path: &[&str], column: &str) {
         let lacks = |file: &&FileColumns| !file.columns.iter().any(|known| known == column);

@@ -44,7 +44,7 @@ pub(crate) fn plan(config: &toml_types::RunFile, checks: &mut Checks<'_>) -> Sch
         let mut known = attributes.iter();
         let place = match known.find(|about| about.full_name == field.name) {
             Some(about) => about.place("column").to_vec(),
-            None => place(&field.name, checks),
+            None => checks.place_of_column(&field.name),
         };
         checks.column(&place, &field.column);
         times::beside(field, checks);
@@ -63,12 +63,6 @@ pub(crate) fn plan(config: &toml_types::RunFile, checks: &mut Checks<'_>) -> Sch
         group,
         rates,
     }
-}
-
-/// The key that names the raw column of a feature.
-pub(crate) fn place<'n>(feature: &'n str, checks: &Checks<'_>) -> Vec<&'n str> {
-    let stated = checks.states(&["columns", feature, "column"]);
-    ["columns", feature, "column"][..if stated { 3 } else { 2 }].to_vec()
 }
 
 /// A column as configured, the three kinds brought to one form.
@@ -97,32 +91,41 @@ pub(crate) enum Ids {
     },
 }
 
+impl Read {
+    /// Creates a column of one value a row.
+    fn of(column: String, missing: &[String], ids: Ids) -> Read {
+        Read {
+            column,
+            missing: missing.to_vec(),
+            ids,
+            pooling: None,
+            separator: None,
+            max_values: None,
+            beside: Beside::None,
+        }
+    }
+}
+
 fn read(name: &str, config: &Column, checks: &mut Checks<'_>) -> Read {
-    let plain = |ids, pooling| Read {
-        column: name.to_owned(),
-        missing: Vec::new(),
-        ids,
-        pooling,
-        separator: None,
-        max_values: None,
-        beside: Beside::None,
-    };
     let text = || Ids::Text {
         table: None,
         stated: None,
     };
+    let plain = |ids| Read::of(name.to_owned(), &[], ids);
     match config {
-        Column::Named(ColumnKind::Categorical) => plain(text(), None),
-        Column::Named(ColumnKind::List) => plain(text(), Some(Pooling::Mean)),
+        Column::Named(ColumnKind::Categorical) => plain(text()),
+        Column::Named(ColumnKind::List) => Read {
+            pooling: Some(Pooling::Mean),
+            ..plain(text())
+        },
         Column::Named(ColumnKind::Numeric) => {
-            plain(Ids::Number(NumericPlan::Piecewise { pieces: PIECES }), None)
+            plain(Ids::Number(NumericPlan::Piecewise { pieces: PIECES }))
         }
         Column::With(settings) => read_settings(name, settings, checks),
     }
 }
 
 fn read_settings(name: &str, config: &ColumnSettings, checks: &mut Checks<'_>) -> Read {
-    let raw = |column: &Option<String>| column.clone().unwrap_or_else(|| name.to_owned());
     match config {
         ColumnSettings::Categorical {
             column,
@@ -132,15 +135,10 @@ fn read_settings(name: &str, config: &ColumnSettings, checks: &mut Checks<'_>) -
             hash,
             vocabulary,
             init: _,
-        } => Read {
-            column: raw(column),
-            missing: missing.clone(),
-            ids: ids(name, table, *buckets, *hash, vocabulary.as_ref(), checks),
-            pooling: None,
-            separator: None,
-            max_values: None,
-            beside: Beside::None,
-        },
+        } => {
+            let ids = ids(name, table, *buckets, *hash, vocabulary.as_ref(), checks);
+            Read::of(raw(name, column), missing, ids)
+        }
         ColumnSettings::List {
             column,
             missing,
@@ -154,15 +152,30 @@ fn read_settings(name: &str, config: &ColumnSettings, checks: &mut Checks<'_>) -
             weights,
             weight_separator,
             init: _,
-        } => Read {
-            beside: times::weights(name, weights, *weight_separator, *pooling, checks),
-            column: raw(column),
-            missing: missing.clone(),
-            ids: ids(name, table, *buckets, *hash, vocabulary.as_ref(), checks),
-            pooling: Some(pooled(*pooling)),
-            separator: *separator,
-            max_values: *max_values,
-        },
+        } => {
+            let ids = ids(name, table, *buckets, *hash, vocabulary.as_ref(), checks);
+            Read {
+                pooling: Some(pooled(*pooling)),
+                separator: *separator,
+                max_values: *max_values,
+                beside: times::weights(name, weights, *weight_separator, *pooling, checks),
+                ..Read::of(raw(name, column), missing, ids)
+            }
+        }
+        ColumnSettings::Cross { of, buckets } => {
+            let (of, buckets) = (of.clone(), *buckets);
+            Read::of(String::new(), &[], Ids::Cross { of, buckets })
+        }
+        ColumnSettings::Sequence { .. } => unreachable!("its attributes are read one by one"),
+        ColumnSettings::Numeric { .. }
+        | ColumnSettings::Time { .. }
+        | ColumnSettings::Vector { .. } => read_numbers(name, config, checks),
+    }
+}
+
+/// Reads the settings of a column of numbers or times.
+fn read_numbers(name: &str, config: &ColumnSettings, checks: &mut Checks<'_>) -> Read {
+    match config {
         ColumnSettings::Numeric {
             column,
             missing,
@@ -171,66 +184,51 @@ fn read_settings(name: &str, config: &ColumnSettings, checks: &mut Checks<'_>) -
             boundaries,
             since,
             unit,
-        } => Read {
-            beside: times::since(name, &raw(column), since, *unit, checks),
-            column: raw(column),
-            missing: missing.clone(),
-            ids: Ids::Number(match boundaries {
+        } => {
+            let plan = match boundaries {
                 Some(boundaries) => times::boundaries(name, boundaries, checks),
                 None => numeric(name, *transform, *buckets, checks),
-            }),
-            pooling: None,
-            separator: None,
-            max_values: None,
-        },
+            };
+            let column = raw(name, column);
+            Read {
+                beside: times::since(name, &column, since, *unit, checks),
+                ..Read::of(column, missing, Ids::Number(plan))
+            }
+        }
         ColumnSettings::Time {
             column,
             missing,
             part,
             utc_offset,
             unit,
-        } => Read {
-            column: raw(column),
-            missing: missing.clone(),
-            ids: Ids::Time(times::part(name, *part, *utc_offset, *unit, checks)),
-            pooling: None,
-            separator: None,
-            max_values: None,
-            beside: Beside::None,
-        },
-        ColumnSettings::Cross { of, buckets } => Read {
-            column: String::new(),
-            missing: Vec::new(),
-            ids: Ids::Cross {
-                of: of.clone(),
-                buckets: *buckets,
-            },
-            pooling: None,
-            separator: None,
-            max_values: None,
-            beside: Beside::None,
-        },
+        } => {
+            let part = times::part(name, *part, *utc_offset, *unit, checks);
+            Read::of(raw(name, column), missing, Ids::Time(part))
+        }
         ColumnSettings::Vector {
             column,
             length,
             separator,
             standardise,
             projected,
-        } => Read {
-            column: raw(column),
-            missing: Vec::new(),
-            ids: Ids::Number(NumericPlan::Vector(VectorPlan {
+        } => {
+            let plan = NumericPlan::Vector(VectorPlan {
                 length: *length,
                 projected: *projected,
                 standardise: *standardise,
-            })),
-            pooling: None,
-            separator: *separator,
-            max_values: None,
-            beside: Beside::None,
-        },
-        ColumnSettings::Sequence { .. } => unreachable!("its attributes are read one by one"),
+            });
+            Read {
+                separator: *separator,
+                ..Read::of(raw(name, column), &[], Ids::Number(plan))
+            }
+        }
+        _ => unreachable!("it is read by its ids"),
     }
+}
+
+/// Returns the column of a feature: as stated, or of its name.
+fn raw(name: &str, column: &Option<String>) -> String {
+    column.clone().unwrap_or_else(|| name.to_owned())
 }
 
 pub(crate) fn ids(

@@ -1,6 +1,6 @@
 //! Going on from an earlier model: the model is read and compared with the run file before any work starts.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ncs_features::{SchemaPlan, continued};
@@ -41,20 +41,7 @@ pub(crate) fn plan(
     let folder = root.join(&start.model);
     let inner = folder.join("model");
     let folder = if inner.is_dir() { inner } else { folder };
-    let keeps = match start.moments {
-        StartMoments::Auto => network.kind.has_masks(),
-        StartMoments::Keep => true,
-        StartMoments::Reset => false,
-    };
-    let run = folder.parent().filter(|run| run.join("run.id").is_file());
-    let run = run.filter(|_| keeps).map(Path::to_owned);
-    if start.moments == StartMoments::Keep && run.is_none() {
-        let text = format!(
-            "start.moments = \"keep\" needs the folder of a training; {} is a model without it",
-            folder.display()
-        );
-        checks.say(&["start", "moments"], text);
-    }
+    let run = run_of_moments(start.moments, &folder, network, checks);
     let read =
         Artifact::read(&folder).and_then(|artifact| Ok((artifact, Artifact::hash(&folder)?)));
     let (artifact, hash) = match read {
@@ -91,6 +78,30 @@ pub(crate) fn plan(
             evicted,
         },
     })
+}
+
+/// Returns the folder of the training whose optimizer moments are kept, if they are.
+fn run_of_moments(
+    moments: StartMoments,
+    model: &Path,
+    network: &NetworkPlan,
+    checks: &mut Checks<'_>,
+) -> Option<PathBuf> {
+    let keeps = match moments {
+        StartMoments::Auto => network.kind.has_masks(),
+        StartMoments::Keep => true,
+        StartMoments::Reset => false,
+    };
+    let run = model.parent().filter(|run| run.join("run.id").is_file());
+    let run = run.filter(|_| keeps).map(Path::to_owned);
+    if moments == StartMoments::Keep && run.is_none() {
+        let text = format!(
+            "start.moments = \"keep\" needs the folder of a training; {} is a model without it",
+            model.display()
+        );
+        checks.say(&["start", "moments"], text);
+    }
+    run
 }
 
 fn keep_masks(

@@ -4,7 +4,6 @@ use indexmap::IndexMap;
 use ncs_features::{Field, Objective, Population, RowRules, Task, ValueLoss};
 
 use super::checks::Checks;
-use super::columns::place;
 use super::late;
 use super::problem::hint;
 use super::toml_types::{self, Loss};
@@ -158,7 +157,7 @@ fn labels(task: &Task, fields: &[Field], checks: &mut Checks<'_>) {
                  model is asked: take it out of columns",
                 read
             );
-            let path = place(&field.name, checks);
+            let path = checks.place_of_column(&field.name);
             checks.say(&path, text);
         }
     }

@@ -204,17 +204,8 @@ pub fn run_with_listener(
     }
     let largest = all.as_ref().unwrap_or(&data);
     crate::memory::check_fitted(file, &largest.schema)?;
-    for note in run_report::part_columns(&data.report)
-        .iter()
-        .flat_map(PartColumns::remarks)
-    {
-        progress.log(&note.line());
-    }
     let initial = table_init::read(plan, &largest.schema)?;
-    initial
-        .notes
-        .iter()
-        .for_each(|note| progress.log(&note.text));
+    tell(&data.report, &initial.notes, progress);
     let run = Run {
         network: &plan.network,
         plan: &plan.train,
@@ -245,6 +236,15 @@ pub fn run_with_listener(
         notes: &initial.notes,
     };
     finish(file, folder, data, &trained, clock)
+}
+
+/// Logs what is noticed of the rows, and of tables that begin at vectors of a file.
+fn tell(rows: &Report, of_tables: &[ncs_eval::note::Note], progress: Progress) {
+    let parts = run_report::part_columns(rows);
+    for note in parts.iter().flat_map(PartColumns::remarks) {
+        progress.log(&note.line());
+    }
+    of_tables.iter().for_each(|note| progress.log(&note.text));
 }
 
 fn refit_rows(all: &Prepared) -> RefitRows<'_> {
@@ -329,27 +329,19 @@ fn finish(
         evaluated.push(evaluate_part(plan, &scorer, "test", rows)?);
     }
     if let Some(rows) = &data.valid {
-        evaluated.push(evaluate_part(
-            plan,
-            chosen.as_ref().unwrap_or(&scorer),
-            "valid",
-            rows,
-        )?);
+        let scorer = chosen.as_ref().unwrap_or(&scorer);
+        evaluated.push(evaluate_part(plan, scorer, "valid", rows)?);
     }
     let mut report = run_report::report(plan, &data.report, trained, &evaluated);
     report.notes.extend(notes);
     report.notes.extend_from_slice(of_tables);
-    report.notes.extend(earlier::note(
-        plan,
-        &data.schema,
-        trained.moments.as_deref(),
-    ));
+    let of_moments = trained.moments.as_deref();
+    let of_start = earlier::note(plan, &data.schema, of_moments);
+    report.notes.extend(of_start);
     let before = || cost::wall_seconds(folder);
     report.seconds = clock.map_or_else(before, |meter| Some(meter.wall_seconds()));
-    write_json(
-        &folder.join("metrics.json"),
-        &figures(&evaluated, &data.report),
-    )?;
+    let figures = figures(&evaluated, &data.report);
+    write_json(&folder.join("metrics.json"), &figures)?;
     write_json(&folder.join("report.json"), &report)?;
     write(&folder.join("report.html"), &render_html(&report))?;
     write(&folder.join("run.toml"), &file.standing_alone())?;

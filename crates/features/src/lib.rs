@@ -72,6 +72,7 @@ pub mod record_bytes;
 mod row_rules;
 mod row_terms;
 pub mod schema;
+mod schema_sequences;
 pub mod sequence;
 pub mod shown;
 pub mod system;
@@ -104,6 +105,7 @@ pub use schema::{
     Field, HashFunction, IdSpace, IdSpacePlan, NumericPlan, Objective, Pooling, Population,
     Product, Schema, SchemaPlan, Table, TablePlan, Task,
 };
+pub use schema_sequences::sequences;
 pub use sequence::{Attention, EventAttribute, MultiHead, Newest, Sequence, SequencePooling};
 pub use time_part::{Part, TimePart};
 pub use time_reader::moment;

@@ -9,12 +9,13 @@ mod heads;
 mod passes;
 mod product;
 mod row;
+mod row_vectors;
 
 pub use passes::EventGradients;
 pub(crate) use passes::{Attended, AttendedRows};
 pub(crate) use row::AttentionBuffers;
 
-use crate::network::{DenseLayout, LayerLayout};
+use crate::layer_layout::LayerLayout;
 use crate::number::Real;
 use din::{Din, DinSums};
 use heads::{Heads, HeadsSums};
@@ -124,7 +125,10 @@ enum Prepared<R> {
 
 impl<R: Real> PreparedAttention<R> {
     /// Prepares the weights of each attention of a network.
-    pub(crate) fn of_network(layout: &DenseLayout, dense: &[R]) -> Vec<PreparedAttention<R>> {
+    pub(crate) fn of_network(
+        attentions: &[AttentionLayout],
+        dense: &[R],
+    ) -> Vec<PreparedAttention<R>> {
         let prepared = |layout: &AttentionLayout| PreparedAttention {
             weights: match layout.sequence.pooling {
                 SequencePooling::Mha(about) => Prepared::Heads(Heads::new(layout, about, dense)),
@@ -135,7 +139,7 @@ impl<R: Real> PreparedAttention<R> {
             },
             layout: layout.clone(),
         };
-        layout.attentions.iter().map(prepared).collect()
+        attentions.iter().map(prepared).collect()
     }
 
     /// Returns the sequence.

@@ -3,6 +3,7 @@
 use crate::attention::AttentionLayout;
 use crate::counter_rng::CounterRng;
 use crate::graph::Graph;
+use crate::layer_layout::LayerLayout;
 use crate::logit_transfer::TakenLogit;
 use crate::masks::TaskMask;
 use crate::networks;
@@ -31,19 +32,6 @@ pub struct DenseLayout {
     pub attentions: Vec<AttentionLayout>,
     /// Number of parameters.
     pub len: usize,
-}
-
-/// Positions of one layer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LayerLayout {
-    /// Number of (logical) inputs.
-    pub inputs: usize,
-    /// Number of outputs.
-    pub outputs: usize,
-    /// The weights, `[inputs, outputs]`.
-    pub weights: Range<usize>,
-    /// The biases, `[outputs]`; some layers of an attention have none. Never masked.
-    pub bias: Range<usize>,
 }
 
 impl DenseLayout {

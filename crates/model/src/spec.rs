@@ -4,7 +4,7 @@ use crate::attention::AttentionLayout;
 use crate::interaction::Interaction;
 use crate::numbers;
 use crate::plan::NetworkPlan;
-use ncs_features::{IdSpace, Link, Piecewise, Pooling, Schema, Sequence, sequence};
+use ncs_features::{IdSpace, Link, Piecewise, Pooling, Schema, Sequence, sequences};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
@@ -154,7 +154,7 @@ impl Spec {
 
     /// Returns the behaviour sequences, in the order of their first attributes.
     pub fn sequences(&self) -> Vec<Sequence> {
-        sequence::sequences(self.fields.iter().map(|field| field.pooling))
+        sequences(self.fields.iter().map(|field| field.pooling))
     }
 
     /// Returns the fields that attention pools, sequence by sequence.

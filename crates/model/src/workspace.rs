@@ -192,7 +192,7 @@ impl<R: Real> Network<R> {
         workspace.divide(batch.n_rows);
         let (ids, n_threads) = (&mut workspace.ids, workspace.n_threads);
         ids.find(&self.spec, &self.tables, batch, |_| true, n_threads);
-        let attentions = PreparedAttention::of_network(&self.layout, &self.dense);
+        let attentions = PreparedAttention::of_network(&self.layout.attentions, &self.dense);
         let attended_fields = if attentions.is_empty() {
             Vec::new()
         } else {

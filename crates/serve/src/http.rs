@@ -94,22 +94,13 @@ pub fn router(api: ApiState) -> Router {
     }
     let labels = reported(Call::Label, get(labels).put(set_labels));
     add("/v2/models/{model}/labels", "GET or PUT", labels);
-    add(
-        "/v2/repository/index",
-        "POST",
-        reported(Call::Index, post(index)),
-    );
+    let index = reported(Call::Index, post(index));
+    add("/v2/repository/index", "POST", index);
     let of = "/v2/repository/models/{model}";
-    add(
-        &format!("{of}/load"),
-        "POST",
-        reported(Call::Load, post(load)),
-    );
-    add(
-        &format!("{of}/unload"),
-        "POST",
-        reported(Call::Unload, post(unload)),
-    );
+    let load = reported(Call::Load, post(load));
+    add(&format!("{of}/load"), "POST", load);
+    let unload = reported(Call::Unload, post(unload));
+    add(&format!("{of}/unload"), "POST", unload);
     router.with_state(api)
 }
 

@@ -141,6 +141,16 @@ impl Telemetry {
             "Rows waiting for the score log or in its open files",
             &self.score_log_pending,
         );
+        self.register_counters();
+        let registry = &mut self.registry;
+        registry.register("ncs_build", "Version and platform of the server", build());
+        registry.register_collector(Box::new(self.durations.clone()));
+        registry.register_collector(Box::new(self.models.clone()));
+        registry.register_collector(Box::new(process::Process));
+    }
+
+    fn register_counters(&mut self) {
+        let registry = &mut self.registry;
         let mut count = |name, help, count: &Counter| registry.register(name, help, count.clone());
         count(
             "ncs_score_log_rows",
@@ -172,10 +182,6 @@ impl Telemetry {
             "Ids of requests by which features were looked up, found or unknown",
             self.looked_up.clone(),
         );
-        registry.register("ncs_build", "Version and platform of the server", build());
-        registry.register_collector(Box::new(self.durations.clone()));
-        registry.register_collector(Box::new(self.models.clone()));
-        registry.register_collector(Box::new(process::Process));
     }
 
     /// Registers a version: its outputs (the tasks, then their product) and its columns, in the order of the

@@ -3,7 +3,7 @@
 
 use ncs_features::rates::PIECES;
 use ncs_features::{
-    Field, IdSpacePlan, NumericPlan, Pooling, Schema, SchemaPlan, TablePlan, sequence,
+    Field, IdSpacePlan, NumericPlan, Pooling, Schema, SchemaPlan, TablePlan, sequences,
 };
 use ncs_model::{AttentionLayout, DenseSize, NetworkPlan};
 use ncs_train::{Balance, Keep, SearchKind, Shrinkage, TrainPlan};
@@ -65,9 +65,9 @@ pub(super) fn dense(plan: &RunPlan) -> DenseSize {
     let n_numbers = direct.iter().flatten().sum();
     let n_tasks = plan.schema.tasks.len();
     let mut size = DenseSize::of(&plan.network, n_fields, n_numbers, n_tasks);
-    let sequences = sequence::sequences(plan.schema.fields.iter().map(|field| field.pooling));
+    let found = sequences(plan.schema.fields.iter().map(|field| field.pooling));
     let of_sequence = |sequence| AttentionLayout::n_parameters(sequence, plan.network.dim);
-    size.numbers += sequences.iter().map(of_sequence).sum::<f64>();
+    size.numbers += found.iter().map(of_sequence).sum::<f64>();
     size
 }
 

@@ -7,7 +7,7 @@
 //! `W_p` by the elements of `t`. So a candidate costs one such matrix, and each of its events one product with it.
 
 use super::product::{outer, product};
-use super::row::{Row, RowGradients};
+use super::row_vectors::{Row, RowGradients};
 use super::{AttentionLayout, add, fill, softmax, softmax_backward, transposed};
 use crate::number::Real;
 

@@ -7,7 +7,7 @@
 //! the values are applied to the weighted sum of the `x_j`.
 
 use super::product::{outer, product};
-use super::row::{Row, RowGradients};
+use super::row_vectors::{Row, RowGradients};
 use super::{AttentionLayout, add, fill, softmax, softmax_backward, transposed};
 use crate::number::Real;
 use ncs_features::{MultiHead, Newest};

@@ -2,6 +2,7 @@
 
 use super::din::DinBuffers;
 use super::heads::HeadsBuffers;
+use super::row_vectors::{Row, RowGradients};
 use super::{AttentionSums, Prepared, PreparedAttention};
 use crate::kernels::SimdLevel;
 use crate::number::Real;
@@ -19,21 +20,6 @@ pub(crate) struct AttentionBuffers<R> {
     pub(super) d_targets: Vec<R>,
     din: DinBuffers<R>,
     heads: HeadsBuffers<R>,
-}
-
-/// The vectors of a row.
-#[derive(Clone, Copy)]
-pub(super) struct Row<'a, R> {
-    pub(super) level: SimdLevel,
-    pub(super) events: &'a [R],
-    pub(super) targets: &'a [R],
-}
-
-/// The gradients of a row's vectors, 0 before, and of the weights, which are added to.
-pub(super) struct RowGradients<'a, R> {
-    pub(super) events: &'a mut [R],
-    pub(super) targets: &'a mut [R],
-    pub(super) sums: &'a mut AttentionSums<R>,
 }
 
 impl<R: Real> AttentionBuffers<R> {

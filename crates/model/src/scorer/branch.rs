@@ -8,8 +8,8 @@ use crate::kernels::sparse::{
     HalfLanes, HalfOutputs, HalfProduct, SparseMatmul, SparsityPattern, Start, narrow,
 };
 use crate::kernels::{LANES, Lanes, Panels, SimdLevel, tiles};
+use crate::layer_layout::LayerLayout;
 use crate::masks::TaskMask;
-use crate::network::LayerLayout;
 use crate::spec::Spec;
 
 /// The layers that some tasks of one weight set share, and their heads.

@@ -122,7 +122,7 @@ impl Ranker {
         };
         let branches = scorer.members.iter().map(branches).collect::<Option<_>>()?;
         let attentions = |member: &FrozenNetwork| {
-            PreparedAttention::of_network(&member.network.layout, &member.network.dense)
+            PreparedAttention::of_network(&member.network.layout.attentions, &member.network.dense)
         };
         Some(Ranker {
             scorer: scorer.clone(),
