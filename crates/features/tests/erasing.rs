@@ -178,3 +178,27 @@ fn columns_without_ids_are_refused() {
         error("age")
     );
 }
+
+/// Rows of a cross are not known by the values that they were made of.
+#[test]
+fn a_crossed_column_is_refused() {
+    let mut schema = schema();
+    let cross = Cross {
+        of: vec![0, 2],
+        buckets: 100,
+    };
+    schema.tables.push(Table {
+        name: "user_bought".into(),
+        ids: IdSpace::Cross(cross),
+        range: None,
+    });
+    schema.fields.push(field("user_bought", 3));
+    let values = ["u1".to_owned()];
+    for crossed in ["user", "bought"] {
+        let error = ErasedValues::of(&schema, crossed, &values).unwrap_err();
+        assert!(
+            matches!(&error, EraseError::Crossed { feature, .. } if feature == "user_bought"),
+            "{error}"
+        );
+    }
+}
