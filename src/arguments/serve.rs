@@ -173,7 +173,7 @@ pub struct Replay {
     /// A folder written by ncs train, or the model in it.
     #[arg(value_name = "MODEL_DIR")]
     pub model: PathBuf,
-    /// Maximum accepted difference of a score; of a value above 1, ten times as much, relative to it.
+    /// Maximum accepted difference of a probability; of a value more, by its unit.
     #[arg(long, value_name = "X", default_value_t = 1e-6)]
     pub tolerance: f64,
     /// Print JSON.

@@ -313,7 +313,7 @@ fn tasks_that_refer_to_each_other() {
         "label = \"click\"",
         "label = \"click\"\nloss = \"ratio\"",
         "run.toml:19: task \"cvr\" counts rows where the label of \"ctr\" is 1, but that label is a \
-         ratio",
+         number; name a task of labels 0 and 1",
     );
     check(
         "label = \"long_read\"\nwhere = \"ctr\"",

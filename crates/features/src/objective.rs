@@ -166,6 +166,17 @@ impl Link {
         }
     }
 
+    /// Returns by how much more than a probability a prediction changes with the output, at least 1: the unit in which
+    /// differences of scores are measured. A probability changes by at most a quarter of what its output does.
+    pub fn unit(self, value: f64) -> f64 {
+        let slope = match self {
+            Link::Sigmoid => 0.25,
+            Link::Linear { scale, .. } => scale,
+            Link::Exponential { .. } => value.abs(),
+        };
+        (4.0 * slope).max(1.0)
+    }
+
     /// Returns the output of the network that gives a prediction. Probabilities are kept `1e-12` from 0 and 1,
     /// exponentials from 0.
     pub fn output(self, value: f64) -> f64 {
@@ -183,6 +194,18 @@ impl Link {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn units_are_those_of_the_prediction() {
+        assert_eq!(Link::Sigmoid.unit(0.9), 1.0);
+        let linear = Link::Linear {
+            centre: 30.0,
+            scale: 12.5,
+        };
+        assert_eq!(linear.unit(0.0), 50.0);
+        assert_eq!(Link::Exponential { scale: 4.0 }.unit(10.0), 40.0);
+        assert_eq!(Link::Exponential { scale: 4.0 }.unit(0.1), 1.0);
+    }
 
     #[test]
     fn links_and_outputs_are_inverse() {

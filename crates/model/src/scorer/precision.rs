@@ -93,12 +93,15 @@ fn half_difference(scorer: &Arc<Scorer>, test: &SelfTest) -> Result<f32, HalfErr
         let mut scores = vec![Vec::new(); scorer.spec().tasks.len()];
         let context = rows.select(&[0]);
         ranker.score(&context, &rows, &mut RankBuffers::default(), &mut scores);
-        Ok(scores.concat())
+        Ok(scores)
     };
     let (single, half) = (score(Precision::Single)?, score(Precision::Half)?);
-    let differences = single
-        .iter()
-        .zip(&half)
-        .map(|(a, b)| (a - b).abs() / a.abs().max(1.0));
+    let tasks = single.iter().zip(&half).enumerate();
+    let differences = tasks.flat_map(|(task, (single, half))| {
+        let link = scorer.spec().link(task);
+        let difference =
+            move |(a, b): (&f32, &f32)| (a - b).abs() / link.unit(f64::from(*a)) as f32;
+        single.iter().zip(half).map(difference)
+    });
     Ok(differences.max_by(f32::total_cmp).unwrap_or(0.0))
 }

@@ -34,10 +34,12 @@ impl SelfTest {
     pub fn check(&self, scorer: &Scorer) -> Result<(), String> {
         let scores = score(scorer, &self.rows)?;
         let tasks = scorer.spec().tasks.iter();
-        for ((task, expected), scores) in tasks.zip(&self.scores).zip(&scores) {
+        for (t, ((task, expected), scores)) in tasks.zip(&self.scores).zip(&scores).enumerate() {
+            let link = scorer.spec().link(t);
             for (row, (expected, score)) in expected.iter().zip(scores).enumerate() {
                 // NaN differs from any score.
-                let is_same = (expected - score).abs() <= TOLERANCE * expected.abs().max(1.0);
+                let is_same =
+                    (expected - score).abs() <= TOLERANCE * link.unit(f64::from(*expected)) as f32;
                 if !is_same {
                     return Err(format!(
                         "row {} of the self-test scores {score} for task \"{task}\" and scored {expected} \

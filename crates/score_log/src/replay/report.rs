@@ -6,6 +6,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 use indicatif::HumanCount;
 use ncs_eval::text_table;
+use ncs_features::Link;
 use ncs_serve::version::Identity;
 use serde::Serialize;
 
@@ -41,6 +42,9 @@ pub(super) struct Tally {
     /// Names of this model's outputs.
     #[serde(skip)]
     names: Arc<[String]>,
+    /// Links of this model's outputs.
+    #[serde(skip)]
+    links: Arc<[Link]>,
     #[serde(skip)]
     tolerance: f64,
 }
@@ -82,7 +86,7 @@ impl Report {
             files: 0,
             model_hash: identity.hash.to_string(),
             tolerance,
-            same: Tally::new(identity.outputs.clone(), tolerance),
+            same: Tally::new(identity.outputs.clone(), links(identity), tolerance),
             other_models: IndexMap::new(),
             skipped_folders: Vec::new(),
         }
@@ -94,7 +98,8 @@ impl Report {
             return &mut self.same;
         }
         if !self.other_models.contains_key(hash) {
-            let tally = Tally::new(self.same.names.clone(), self.tolerance);
+            let (names, links) = (self.same.names.clone(), self.same.links.clone());
+            let tally = Tally::new(names, links, self.tolerance);
             self.other_models.insert(hash.to_owned(), tally);
         }
         &mut self.other_models[hash]
@@ -137,9 +142,10 @@ impl Report {
 }
 
 impl Tally {
-    fn new(names: Arc<[String]>, tolerance: f64) -> Tally {
+    fn new(names: Arc<[String]>, links: Arc<[Link]>, tolerance: f64) -> Tally {
         Tally {
             names,
+            links,
             tolerance,
             ..Tally::default()
         }
@@ -157,7 +163,7 @@ impl Tally {
             let name = &self.names[output];
             let difference = difference(logged, replayed);
             // Not the same as `>`: with a NaN tolerance no difference is within it.
-            let is_within = difference <= self.tolerance * unit(logged);
+            let is_within = difference <= self.tolerance * self.links[output].unit(logged);
             is_beyond |= !is_within;
             if !is_within && self.first_beyond.len() < MAX_LISTED {
                 self.first_beyond.push(Beyond {
@@ -241,14 +247,13 @@ fn difference(logged: f64, replayed: f64) -> f64 {
     }
 }
 
-/// Returns the unit of a difference. A value above 1 is an exponential of the network's output, whose error is the
-/// relative error of the value, and is not damped as that of a probability.
-fn unit(score: f64) -> f64 {
-    if score.abs() > 1.0 {
-        10.0 * score.abs()
-    } else {
-        1.0
-    }
+/// Returns the link of each output: those of the tasks, and of the product that of the second.
+fn links(identity: &Identity) -> Arc<[Link]> {
+    let tasks = identity.schema.tasks.iter();
+    let mut links: Vec<Link> = tasks.map(|task| task.objective.link()).collect();
+    let product = identity.schema.product();
+    links.extend(product.map(|product| links[product.tasks[1]]));
+    links.into()
 }
 
 #[cfg(test)]
@@ -268,7 +273,7 @@ mod tests {
     #[test]
     fn differences_are_kept_by_output_and_the_first_are_listed() {
         let names = ["ctr".to_owned(), "cvr".to_owned()];
-        let mut tally = Tally::new(names.into(), 1e-3);
+        let mut tally = Tally::new(names.into(), vec![Link::Sigmoid; 2].into(), 1e-3);
         for row in 0..20 {
             let scores = [(0, [0.5, 0.5]), (1, [0.25, 0.25 + f64::from(row % 2)])];
             let row_id = || RowId {
