@@ -109,7 +109,7 @@ pub struct Promote {
     /// Significance level: probability of rejecting a candidate that is as good as the live model, over all tests.
     #[arg(long, value_name = "P", default_value_t = 0.05, value_parser = rate)]
     pub level: f64,
-    /// Tolerated loss of AUC (for ratios: increase of squared error).
+    /// Tolerated loss of AUC (for ratios: increase of squared error; for values, of the relative one).
     #[arg(long, value_name = "X", default_value_t = 0.0, value_parser = share)]
     pub tolerance: f64,
     /// Allowed range of predicted / observed for each task.

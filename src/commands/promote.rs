@@ -137,8 +137,8 @@ fn table(gate: &Gate) -> String {
             }),
             grouped(test.rows),
             grouped(test.positives),
-            number(test.candidate.auc.or(test.candidate.squared_error), 4),
-            number(live.auc.or(live.squared_error), 4),
+            number(test.candidate.tested().1, 4),
+            number(live.tested().1, 4),
             difference.unwrap_or_else(|| fixed(f64::NAN, 4)),
             number(test.p_value, 4),
             number(test.candidate.pcoc, 3),
@@ -153,7 +153,7 @@ fn table(gate: &Gate) -> String {
         .count();
     let mut text = text_table(&HEADER, &rows);
     text += &format!(
-        "Candidate and live: AUC (of a ratio, squared error); difference with its standard error; p corrected for \
+        "Candidate and live: AUC (of a ratio, squared error; of a value, the relative one); difference with its standard error; p corrected for \
          {n_tests} tests, level {}.\n",
         gate.settings.level
     );

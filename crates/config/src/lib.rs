@@ -6,6 +6,7 @@
 //! reported together, each with its line and the nearest known name.
 
 mod checks;
+mod column_kinds;
 mod column_types;
 mod columns;
 mod data;
@@ -16,6 +17,7 @@ mod initial;
 mod kind_or_table;
 mod late;
 mod lifetimes;
+mod loss_types;
 mod problem;
 mod rates;
 mod reference;

@@ -7,7 +7,7 @@ use ncs_features::{
 };
 
 use super::checks::Checks;
-use super::columns::{Ids, Read, ids};
+use super::column_kinds::{Ids, Read, ids};
 use super::problem::hint;
 use super::toml_types::{self, Column, ColumnSettings, RunFile};
 

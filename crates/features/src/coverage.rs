@@ -371,7 +371,6 @@ impl<'a> Labels<'a> {
 
 impl ColumnCoverage {
     /// Counts the values of some rows.
-    /// A number may have several ids: it is one value.
     fn count(
         &mut self,
         ids: &FieldIds,

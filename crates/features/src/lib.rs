@@ -71,6 +71,7 @@ pub mod rates;
 pub mod record_bytes;
 mod row_rules;
 mod row_terms;
+mod sample;
 pub mod schema;
 mod schema_sequences;
 pub mod sequence;

@@ -76,7 +76,7 @@ pub enum Link {
     Linear {
         /// The prediction at `z = 0`.
         centre: f64,
-        /// Its slope.
+        /// The change of the prediction where `z` changes by 1.
         scale: f64,
     },
     /// `scale e^z`
@@ -169,12 +169,12 @@ impl Link {
     /// Returns by how much more than a probability a prediction changes with the output, at least 1: the unit in which
     /// differences of scores are measured. A probability changes by at most a quarter of what its output does.
     pub fn unit(self, value: f64) -> f64 {
-        let slope = match self {
+        let gradient = match self {
             Link::Sigmoid => 0.25,
             Link::Linear { scale, .. } => scale,
             Link::Exponential { .. } => value.abs(),
         };
-        (4.0 * slope).max(1.0)
+        (4.0 * gradient).max(1.0)
     }
 
     /// Returns the output of the network that gives a prediction. Probabilities are kept `1e-12` from 0 and 1,

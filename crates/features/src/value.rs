@@ -11,6 +11,7 @@ use crate::sequence::Newest;
 use crate::shown;
 use crate::time::{Timestamp, time_of_day};
 use crate::time_reader::AgeReader;
+pub use cut_text::items;
 use half::{bf16, f16};
 use weighted::Weights;
 
@@ -437,30 +438,7 @@ fn is_missing(missing: &[String], text: &[u8]) -> bool {
     text.is_empty() || missing.iter().any(|missing| missing.as_bytes() == text)
 }
 
-/// Returns the items of a text that holds a list, cut at the separator; the empty text is the empty list.
-pub fn items<'a>(text: &'a [u8], separator: Option<&'a str>) -> impl Iterator<Item = &'a [u8]> {
-    let mut rest = (!text.is_empty()).then_some(text);
-    std::iter::from_fn(move || {
-        let text = rest?;
-        let (item, after) = match separator.and_then(|separator| cut(text, separator.as_bytes())) {
-            Some((item, after)) => (item, Some(after)),
-            None => (text, None),
-        };
-        rest = after;
-        Some(item)
-    })
-}
-
-fn cut<'a>(text: &'a [u8], separator: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
-    let at = match separator {
-        [byte] => text.iter().position(|b| b == byte),
-        _ => text
-            .windows(separator.len())
-            .position(|window| window == separator),
-    }?;
-    Some((&text[..at], &text[at + separator.len()..]))
-}
-
+mod cut_text;
 mod weighted;
 
 #[cfg(test)]

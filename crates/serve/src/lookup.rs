@@ -55,8 +55,9 @@ impl Lookups {
         Lookups(sources)
     }
 
-    /// Adds the columns that a model reads and the request does not have, by the ids of the request. An id that the model
-    /// does not read itself is taken out of the request. Sources whose id the request does not have add nothing.
+    /// Adds the columns that a model reads and the request does not have, by the ids of the request. Sources whose id the
+    /// request does not have add nothing. An id is taken out of the request afterwards unless it `stays`: a model refuses
+    /// columns that are not its own.
     ///
     /// # Errors
     /// An id is a list, or a source cannot be asked.
@@ -64,6 +65,7 @@ impl Lookups {
         &self,
         query: &mut RankQuery,
         reads: impl Fn(&str) -> bool,
+        stays: impl Fn(&str) -> bool,
         telemetry: &Telemetry,
     ) -> Result<(), ApiError> {
         for source in &self.0 {
@@ -81,7 +83,7 @@ impl Lookups {
                 let Some(found) = found else { continue };
                 telemetry.looked_up(key, found.ids - found.unknown, found.unknown);
                 block.columns.extend(found.columns);
-                if !reads(key) {
+                if !stays(key) {
                     block.columns.retain(|column| column.name != key);
                 }
             }
@@ -122,4 +124,57 @@ fn rows_of(
     let found = source.rows(ids, block.n_rows, wanted);
     let found = found.map_err(|what| ErrorKind::Unavailable.error(what))?;
     Ok(Some(found))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ncs_features::Values;
+
+    #[derive(Debug)]
+    struct Table(FeatureTable);
+
+    impl FeatureSource for Table {
+        fn key(&self) -> &str {
+            "user"
+        }
+
+        fn rows(&self, ids: &Column, n_rows: usize, wanted: &Wanted<'_>) -> Result<Found, String> {
+            Ok(self.0.rows(ids, n_rows, wanted))
+        }
+    }
+
+    fn block(columns: [(&str, i64); 2]) -> Block {
+        let column = |(name, value): (&str, i64)| Column {
+            name: name.into(),
+            values: Values::Int(vec![value]),
+            ..Column::default()
+        };
+        Block {
+            n_rows: 1,
+            columns: columns.map(column).into(),
+        }
+    }
+
+    /// The column that groups rows names the user of a request and of the score log, though no feature reads it.
+    #[test]
+    fn an_id_stays_only_if_something_else_needs_it() {
+        let table = FeatureTable::new("user", [block([("user", 7), ("age", 40)])]).unwrap();
+        let lookups = Lookups::new(vec![Arc::new(Table(table))]);
+        let telemetry = Telemetry::new(None);
+        let check = |stays: bool, expected: &[&str]| {
+            let mut query = RankQuery {
+                context: block([("user", 7), ("hour", 8)]),
+                ..RankQuery::default()
+            };
+            let reads = |name: &str| ["hour", "age"].contains(&name);
+            lookups
+                .fill(&mut query, reads, |_| stays, &telemetry)
+                .unwrap();
+            let names = query.context.columns.iter().map(|column| &*column.name);
+            assert_eq!(names.collect::<Vec<_>>(), expected);
+        };
+        check(true, &["user", "hour", "age"]);
+        check(false, &["hour", "age"]);
+    }
 }

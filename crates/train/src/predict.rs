@@ -97,7 +97,7 @@ fn own_tasks<'a>(model: &Model, network: &'a Network) -> &'a [usize] {
     &network.tasks[..network.tasks.len() - auxiliary]
 }
 
-/// Returns the metric by which a task is judged on validation rows: `AUC`, `squared error` (of a ratio), or
+/// Returns the metric by which a task is evaluated on validation rows: `AUC`, `squared error` (of a ratio), or
 /// `relative loss` (of a number: over the loss of the labels' mean).
 pub fn metric_name(task: &Task) -> &'static str {
     match task.objective.label_kind() {

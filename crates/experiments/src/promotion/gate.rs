@@ -77,6 +77,9 @@ pub struct GateFigures {
     pub auc: Option<f64>,
     /// Mean squared error of a ratio.
     pub squared_error: Option<f64>,
+    /// Squared error of a value over the variance of its labels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relative_squared_error: Option<f64>,
     /// Mean cross-entropy, in nats.
     pub log_loss: Option<f64>,
     /// Sum of predictions over sum of labels.
@@ -198,6 +201,7 @@ fn figures(metrics: &TaskMetrics) -> GateFigures {
     GateFigures {
         auc: metrics.auc,
         squared_error: metrics.squared_error,
+        relative_squared_error: metrics.relative_squared_error,
         log_loss: metrics.log_loss,
         pcoc: metrics.pcoc,
     }
@@ -224,6 +228,17 @@ fn too_few(task: &TaskPredictions, needed: usize) -> Option<String> {
     }
 }
 
+impl GateFigures {
+    /// Returns the figure that is tested, with its name.
+    pub fn tested(&self) -> (&'static str, Option<f64>) {
+        match (self.auc, self.relative_squared_error) {
+            (Some(auc), _) => ("AUC", Some(auc)),
+            (None, Some(error)) => ("relative squared error", Some(error)),
+            (None, None) => ("squared error", self.squared_error),
+        }
+    }
+}
+
 /// `= 0.0123`, or `< 0.0001`
 fn in_words(p_value: f64) -> String {
     if p_value < 1e-4 {
@@ -243,10 +258,7 @@ fn reasons(test: &GateTest, settings: &GateSettings, n_tests: usize) -> Vec<Stri
     if let (Some(p), Some(difference), Some(error)) = (test.p_value, test.difference, test.error)
         && p < settings.level
     {
-        let figure = match test.candidate.auc {
-            Some(_) => "AUC",
-            None => "squared error",
-        };
+        let (figure, _) = test.candidate.tested();
         reasons.push(format!(
             "{of}: {figure} is worse by {:.4} (standard error {error:.4}, p {} after correction for {n_tests} tests, \
              level {})",
@@ -313,6 +325,26 @@ mod tests {
             assert!(reason.contains(part), "{reason}");
         }
         gate
+    }
+
+    #[test]
+    fn a_value_is_tested_by_its_relative_error() {
+        let ratio = GateFigures {
+            squared_error: Some(0.02),
+            ..GateFigures::default()
+        };
+        assert_eq!(ratio.tested(), ("squared error", Some(0.02)));
+        let value = GateFigures {
+            squared_error: Some(1110.0),
+            relative_squared_error: Some(0.79),
+            ..GateFigures::default()
+        };
+        assert_eq!(value.tested(), ("relative squared error", Some(0.79)));
+        let binary = GateFigures {
+            auc: Some(0.7),
+            ..GateFigures::default()
+        };
+        assert_eq!(binary.tested(), ("AUC", Some(0.7)));
     }
 
     #[test]

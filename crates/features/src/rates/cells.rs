@@ -2,8 +2,8 @@
 
 use super::moments::Moments;
 use super::{Counts, Keys, MOST_KEYS, Measure, PIECES};
-use crate::fit::Sample;
 use crate::piecewise::Piecewise;
+use crate::sample::Sample;
 
 /// Numbers of a cell that are not of a task: its rows.
 pub(super) const OF_ROWS: usize = 1;

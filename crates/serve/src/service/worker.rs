@@ -77,8 +77,11 @@ impl WorkerRequest<'_> {
         let (version, label) = registry.find(&query.model, user)?;
         outcome.served = Some((version.clone(), label));
         let reads = |name: &str| version.reads(name);
+        let is_group = |name: &str| version.schema().group.as_deref() == Some(name);
+        let stays = |name: &str| reads(name) || is_group(name);
         let telemetry = &self.service.telemetry;
-        self.service.lookups.fill(&mut query, reads, telemetry)?;
+        let lookups = &self.service.lookups;
+        lookups.fill(&mut query, reads, stays, telemetry)?;
         let lenient = self.service.accepts.lenient;
         scratch.deadline = Some(self.deadline);
         let scores = version.score(&mut query, lenient, scratch)?;
