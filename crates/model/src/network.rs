@@ -8,11 +8,12 @@ use crate::logit_transfer::TakenLogit;
 use crate::masks::TaskMask;
 use crate::networks;
 use crate::number::Real;
-use crate::spec::Spec;
+use crate::spec::{FieldSpec, Spec};
 use crate::tables::Table;
 use crate::units::UnitOwners;
 use crate::weights::Weights;
-use ncs_features::Batch;
+use ncs_features::{Batch, Pooling};
+use rayon::prelude::*;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -148,15 +149,27 @@ impl<R: Real> Network<R> {
         DenseLayout::new(&networks::graph(spec, tasks), spec).len
     }
 
-    /// Initialises the table rows that a batch points to; needed before training on it.
+    /// Initialises the table rows that a batch points to; needed before training on it. The threads of the current pool
+    /// look for new ids field by field and initialise table by table: their number does not change the rows or their
+    /// order.
     pub fn init_rows_of(&mut self, batch: &Batch) {
-        for (field, ids) in self.spec.fields.iter().zip(&batch.fields) {
-            let table = &mut self.tables[field.table];
-            table.init_rows(&ids.ids);
-            if field.pooling == Some(ncs_features::Pooling::PaddedMean) {
-                table.init_row(0);
+        let (fields, tables) = (&self.spec.fields, &mut self.tables);
+        if rayon::current_num_threads() == 1 {
+            for (field, ids) in fields.iter().zip(&batch.fields) {
+                init_rows_of_field(&mut tables[field.table], field, &ids.ids);
             }
+            return;
         }
+        let of_batch = fields.par_iter().zip(&batch.fields);
+        let new = of_batch.map(|(field, ids)| tables[field.table].not_initialised(&ids.ids));
+        let new: Vec<Vec<u32>> = new.collect();
+        let tables = tables.par_iter_mut().enumerate();
+        tables.for_each(|(t, table)| {
+            let of_table = fields.iter().zip(&new);
+            for (field, new) in of_table.filter(|(field, _)| field.table == t) {
+                init_rows_of_field(table, field, new);
+            }
+        });
     }
 
     /// Initialises all rows of all tables, for parity with code that trains whole tables.
@@ -237,6 +250,14 @@ impl<R: Real> Network<R> {
     pub fn n_parameters(&self) -> usize {
         let tables = self.tables.iter().map(|table| table.n_rows() * table.dim());
         self.dense.len() + tables.sum::<usize>()
+    }
+}
+
+/// Initialises the rows that a field needs: those of `ids`, and that of the padding of its lists.
+fn init_rows_of_field<R: Real>(table: &mut Table<R>, field: &FieldSpec, ids: &[u32]) {
+    table.init_rows(ids);
+    if field.pooling == Some(Pooling::PaddedMean) {
+        table.init_row(0);
     }
 }
 

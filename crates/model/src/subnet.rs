@@ -36,6 +36,9 @@ pub(crate) struct LayerLayout {
 
 const NONE: u32 = u32::MAX;
 
+/// Minimum number of gradients for a thread to sum.
+const TARGETS_A_THREAD: usize = 8192;
+
 impl SparseLayout {
     /// Packs the mask of one task; `None`: all connections.
     pub(crate) fn new<R: Real>(
@@ -120,17 +123,25 @@ impl LayerLayout {
     }
 
     /// Adds the weight gradients of several chunks, in their order, to `gradients`, which are numbered by the parameter
-    /// index.
-    pub(crate) fn scatter_add<R: Real>(&self, chunks: &[&[R]], gradients: &mut [R]) {
+    /// index. Several chunks are summed by the threads of the current pool, into `totals`, a buffer.
+    pub(crate) fn scatter_add<R: Real>(
+        &self,
+        chunks: &[&[R]],
+        gradients: &mut [R],
+        totals: &mut Vec<R>,
+    ) {
         if let [sums] = chunks {
             for &[at, number] in &self.targets {
                 gradients[number as usize] += sums[at as usize];
             }
             return;
         }
-        for &[at, number] in &self.targets {
-            let sum = chunks.iter().map(|sums| sums[at as usize]).sum();
-            gradients[number as usize] += sum;
+        let targets = self.targets.par_iter().with_min_len(TARGETS_A_THREAD);
+        targets
+            .map(|&[at, _]| chunks.iter().map(|sums| sums[at as usize]).sum())
+            .collect_into_vec(totals);
+        for (&[_, number], &total) in self.targets.iter().zip(&*totals) {
+            gradients[number as usize] += total;
         }
     }
 }

@@ -179,14 +179,29 @@ impl<R: Real> Table<R> {
     /// about a nanosecond for each row.
     pub fn init_rows(&mut self, ids: &[u32]) {
         for block in ids.chunks(64) {
-            // Without a branch, so that the look-ups of a block overlap.
-            let all = block
-                .iter()
-                .fold(true, |all, &id| all & self.is_initialised(id));
-            if !all {
+            if !self.has_all(block) {
                 block.iter().for_each(|&id| self.init_row(id));
             }
         }
+    }
+
+    /// Returns true if these rows are initialised.
+    #[inline]
+    fn has_all(&self, ids: &[u32]) -> bool {
+        // Without a branch, so that the look-ups overlap.
+        ids.iter()
+            .fold(true, |all, &id| all & self.is_initialised(id))
+    }
+
+    /// Returns those of these rows that are not initialised yet, in their order.
+    pub(crate) fn not_initialised(&self, ids: &[u32]) -> Vec<u32> {
+        let mut new = Vec::new();
+        for block in ids.chunks(64) {
+            if !self.has_all(block) {
+                new.extend(block.iter().filter(|id| !self.is_initialised(**id)));
+            }
+        }
+        new
     }
 
     /// Returns the number of initialised rows.

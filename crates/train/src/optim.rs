@@ -15,12 +15,16 @@ use crate::plan::{Optimizer, OptimizerKind};
 use ncs_model::kernels::SimdLevel;
 use ncs_model::kernels::versions::{CompiledLoop, run};
 use ncs_model::{Gradient, Model, Network, ParameterGroup, ParameterIndex, Real};
+use rayon::prelude::*;
 use rule::{Row, Rule};
 use std::ops::Range;
 use std::sync::Arc;
 
 /// Number of connections that are gathered, updated and scattered together.
 const BLOCK: usize = 256;
+
+/// Minimum number of connections for a thread.
+const LEAST_CONNECTIONS: usize = 16 * BLOCK;
 
 /// Additional weights that a step of the paper's released code moves. For parity only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -229,25 +233,71 @@ impl<R: Real> NetworkState<R> {
         }
     }
 
-    /// Updates the connections with these indices.
+    /// Updates the connections with these indices, whose positions ascend. Each is updated by one thread, independently.
     fn step_range(&mut self, rule: Rule<R>, dense: &mut [R], gradient: &[R], range: Range<usize>) {
+        let n_threads = rayon::current_num_threads();
+        let length = range.len().div_ceil(n_threads).max(LEAST_CONNECTIONS);
+        let positions = self.connections.positions()[range.clone()].chunks(length);
+        let gradients = gradient[range.clone()].chunks(length);
+        let first = self.dense.first[range.clone()].chunks_mut(length);
+        let second = self.dense.second[range].chunks_mut(length);
+        let (mut rest, mut begin) = (dense, 0);
+        let mut parts = Vec::new();
+        let moments = first.zip(second);
+        for ((positions, gradients), (first, second)) in positions.zip(gradients).zip(moments) {
+            let end = positions.last().map_or(begin, |last| *last as usize + 1);
+            let (dense, after) = rest.split_at_mut(end - begin);
+            parts.push(ConnectionStep {
+                rule,
+                positions,
+                begin,
+                dense,
+                gradients,
+                first,
+                second,
+            });
+            (rest, begin) = (after, end);
+        }
+        match parts.len() {
+            0 | 1 => parts.into_iter().for_each(ConnectionStep::run),
+            _ => parts.into_par_iter().for_each(ConnectionStep::run),
+        }
+    }
+}
+
+/// The step of some connections.
+struct ConnectionStep<'a, R> {
+    rule: Rule<R>,
+    /// Of the connections, ascending.
+    positions: &'a [u32],
+    /// The position of the first of `dense`.
+    begin: usize,
+    dense: &'a mut [R],
+    gradients: &'a [R],
+    first: &'a mut [R],
+    second: &'a mut [R],
+}
+
+impl<R: Real> ConnectionStep<'_, R> {
+    fn run(self) {
         let level = SimdLevel::best();
         let mut block = [R::ZERO; BLOCK];
-        for start in range.clone().step_by(BLOCK) {
-            let numbers = start..range.end.min(start + BLOCK);
-            let positions = &self.connections.positions()[numbers.clone()];
+        let blocks = self.positions.chunks(BLOCK);
+        let moments = self.first.chunks_mut(BLOCK);
+        let moments = moments.zip(self.second.chunks_mut(BLOCK));
+        let blocks = blocks.zip(self.gradients.chunks(BLOCK)).zip(moments);
+        for ((positions, gradients), (first, second)) in blocks {
             let weights = &mut block[..positions.len()];
-            gather(weights, dense, positions);
-            let first = &mut self.dense.first[numbers.clone()];
-            let second = &mut self.dense.second[numbers.clone()];
+            gather(weights, self.dense, positions, self.begin);
             let row = Row {
                 weights,
-                gradients: &gradient[numbers],
+                gradients,
                 first,
                 second,
             };
+            let rule = self.rule;
             run(level, RowStep { rule, row });
-            scatter(&block[..positions.len()], dense, positions);
+            scatter(&block[..positions.len()], self.dense, positions, self.begin);
         }
     }
 }
@@ -270,16 +320,16 @@ impl<R: Real> CompiledLoop for RowStep<'_, R> {
 // Not inlined: register pressure in the caller would cause spills.
 
 #[inline(never)]
-fn gather<R: Real>(weights: &mut [R], dense: &[R], positions: &[u32]) {
+fn gather<R: Real>(weights: &mut [R], dense: &[R], positions: &[u32], begin: usize) {
     for (weight, &position) in weights.iter_mut().zip(positions) {
-        *weight = dense[position as usize];
+        *weight = dense[position as usize - begin];
     }
 }
 
 #[inline(never)]
-fn scatter<R: Real>(weights: &[R], dense: &mut [R], positions: &[u32]) {
+fn scatter<R: Real>(weights: &[R], dense: &mut [R], positions: &[u32], begin: usize) {
     for (&weight, &position) in weights.iter().zip(positions) {
-        dense[position as usize] = weight;
+        dense[position as usize - begin] = weight;
     }
 }
 

@@ -45,6 +45,7 @@ pub(super) fn sum_dense<R: Real>(
             });
         }
     }
+    let mut totals = Vec::new();
     for (s, subnet) in subnets.iter().enumerate() {
         for (l, layout) in subnet.layout.layers.iter().enumerate() {
             if !subnet.live_layers[l] {
@@ -52,7 +53,7 @@ pub(super) fn sum_dense<R: Real>(
             }
             let sums = chunks.iter().map(|c| &c.outputs[s].sums.weights[l][..]);
             let sums: Vec<&[R]> = sums.collect();
-            layout.scatter_add(&sums, dense);
+            layout.scatter_add(&sums, dense, &mut totals);
         }
         for chunk in chunks {
             let sums = &chunk.outputs[s].sums;
