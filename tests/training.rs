@@ -95,7 +95,7 @@ fn every_network_learns_both_tasks() {
         log(folder.path(), network);
         for steps in ["alternating", "joint"] {
             let steps = format!("training.steps={steps:?}");
-            let finished = train(folder.path(), &steps, &[&steps]);
+            let finished = train(folder.path(), &steps, &["threads=1", &steps]);
             let tasks = &finished.evaluated[0].metrics.tasks;
             assert_eq!(finished.evaluated[0].part, "test");
             let auc = |task: &str| tasks[task].auc.unwrap();
@@ -126,7 +126,10 @@ fn every_loss_and_balance_teaches_both_tasks() {
             "training.embedding_evidence={k=10}",
             "training.embedding_evidence={cap=0.5} and training.steps=\"joint\"",
         ] {
-            let sets: Vec<&str> = how.split(" and ").collect();
+            let sets: Vec<&str> = ["threads=1"]
+                .into_iter()
+                .chain(how.split(" and "))
+                .collect();
             let finished = train(folder.path(), how, &sets);
             let metrics = &finished.evaluated[0].metrics;
             let aucs: Vec<f64> = metrics.tasks.values().filter_map(|task| task.auc).collect();

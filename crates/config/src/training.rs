@@ -22,6 +22,7 @@ pub(crate) fn plan(
     let usual = toml_types::Search::default();
     let search = config.search.as_ref().unwrap_or(&usual);
     idle_settings(config, checks);
+    optimizers_fit(&config.training, checks);
     if !super::data::has_validation(data) {
         needs_validation(config, search, checks);
     }
@@ -57,6 +58,24 @@ fn enough_layers(config: &toml_types::Network, checks: &mut Checks<'_>) {
         let text =
             format!("{levels} levels need as many hidden layers, and network.hidden has {layers}");
         checks.say(&["network", "levels"], text);
+    }
+}
+
+/// Row-wise optimizers are for tables.
+fn optimizers_fit(training: &toml_types::Training, checks: &mut Checks<'_>) {
+    let kind = training.optimizer.0;
+    if kind.is_rowwise() {
+        let name = kind.name();
+        let text = format!(
+            "training.optimizer: {name:?} keeps one moment for each table row, and layers have no rows; set \
+             training.table_optimizer = {name:?}"
+        );
+        checks.say(&["training", "optimizer"], text);
+    }
+    let of_tables = training.table_optimizer.unwrap_or(training.optimizer).0;
+    if training.parity.stale_momentum && of_tables.is_rowwise() {
+        let text = "training.parity.stale_momentum is of the paper's released code, which has no row-wise optimizer";
+        checks.say(&["training", "parity", "stale_momentum"], text);
     }
 }
 

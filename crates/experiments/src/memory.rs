@@ -32,8 +32,10 @@ pub(crate) fn needed(plan: &RunPlan, fitted: Option<&Schema>) -> u64 {
         None => rows_planned(table),
     });
     let values: u128 = rows.map(|rows| bytes(rows, &plan.network)).sum();
-    let per_weight = u128::from(plan.train.table_optimizer.kind.values_per_weight());
-    u64::try_from(values * estimate::n_networks(plan) as u128 * per_weight).unwrap_or(u64::MAX)
+    let dim = plan.network.dim.max(1);
+    let per_row = plan.train.table_optimizer.kind.values_per_row(dim) as u128;
+    let all = values * estimate::n_networks(plan) as u128 * per_row / dim as u128;
+    u64::try_from(all).unwrap_or(u64::MAX)
 }
 
 /// Returns a lower bound of the bytes of a training, as far as the run file determines it.

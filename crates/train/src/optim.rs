@@ -4,7 +4,8 @@
 //!
 //! Adam (Kingma and Ba 2015) in TensorFlow's form, `w -= rate_n m / (sqrt(v) + epsilon)` with
 //! `rate_n = rate sqrt(1 - beta2^n) / (1 - beta1^n)`, where `n` counts the steps that moved this
-//! weight; Adagrad (Duchi, Hazan and Singer 2011). Table updates are lazy (sparse): only rows of the batch.
+//! weight; Adagrad (Duchi, Hazan and Singer 2011). Both also row-wise, for tables: one second moment a row, of the mean
+//! of its squared gradients, as in Gupta, Bengio and Weston (2014). Table updates are lazy (sparse): only rows of the batch.
 
 mod rows;
 mod rule;
@@ -109,7 +110,9 @@ impl<R: Real> Optimizers<R> {
     /// Creates optimizers for a model with its masks. They cannot be used with other masks.
     pub fn new(model: &Model<R>, settings: OptimSettings) -> Optimizers<R> {
         let networks = model.networks().iter().enumerate();
-        let state = |(number, network)| NetworkState::new(network, model.connections(number));
+        let state = |(number, network)| {
+            NetworkState::new(network, model.connections(number), settings.tables.kind)
+        };
         Optimizers {
             networks: networks.map(state).collect(),
             settings,
@@ -174,10 +177,15 @@ impl<R: Real> Optimizers<R> {
 }
 
 impl<R: Real> NetworkState<R> {
-    fn new(network: &Network<R>, connections: &Arc<ParameterIndex>) -> NetworkState<R> {
+    fn new(
+        network: &Network<R>,
+        connections: &Arc<ParameterIndex>,
+        of_tables: OptimizerKind,
+    ) -> NetworkState<R> {
+        let moments = |table| RowMoments::new(table, of_tables);
         NetworkState {
             dense: Moments::new(connections.len()),
-            tables: network.tables.iter().map(RowMoments::new).collect(),
+            tables: network.tables.iter().map(moments).collect(),
             steps: 0,
             counts: vec![0; connections.groups().len()],
             connections: connections.clone(),
@@ -342,11 +350,7 @@ fn hidden(connections: &ParameterIndex, group: &ParameterGroup, layers_end: usiz
 
 /// Returns `adam, adagrad`: the names of the rules of the network and of the tables.
 pub(crate) fn kinds(network: Optimizer, tables: Optimizer) -> String {
-    let name = |optimizer: Optimizer| match optimizer.kind {
-        OptimizerKind::Adam { .. } => "adam",
-        OptimizerKind::Adagrad { .. } => "adagrad",
-    };
-    format!("{}, {}", name(network), name(tables))
+    format!("{}, {}", network.kind.name(), tables.kind.name())
 }
 
 /// Scales the gradient down to the norm `most`.

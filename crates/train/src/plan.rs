@@ -176,6 +176,29 @@ pub enum OptimizerKind {
         #[cfg_attr(feature = "settings", schemars(extend("exclusiveMinimum" = 0.0)))]
         epsilon: f64,
     },
+    /// For tables: Adam with one second moment for each row, of the mean of its squared gradients. Two thirds of the memory of
+    /// Adam.
+    RowwiseAdam {
+        /// Decay of the first moment.
+        #[serde(default = "beta1")]
+        #[cfg_attr(feature = "settings", schemars(range(min = 0.0), extend("exclusiveMaximum" = 1.0)))]
+        beta1: f64,
+        /// Decay of the second moment.
+        #[serde(default = "beta2")]
+        #[cfg_attr(feature = "settings", schemars(range(min = 0.0), extend("exclusiveMaximum" = 1.0)))]
+        beta2: f64,
+        /// Added to the root of the second moment.
+        #[serde(default = "epsilon")]
+        #[cfg_attr(feature = "settings", schemars(extend("exclusiveMinimum" = 0.0)))]
+        epsilon: f64,
+    },
+    /// For tables: Adagrad with one sum for each row, of the means of its squared gradients. A third of the memory of Adam.
+    RowwiseAdagrad {
+        /// Added to the root of the accumulated squares.
+        #[serde(default = "epsilon")]
+        #[cfg_attr(feature = "settings", schemars(extend("exclusiveMinimum" = 0.0)))]
+        epsilon: f64,
+    },
 }
 
 fn beta1() -> f64 {
@@ -200,11 +223,37 @@ impl OptimizerKind {
         }
     }
 
-    /// Returns the number of values stored per weight in training: the weight and its moments.
-    pub fn values_per_weight(self) -> u32 {
+    /// Returns true if it keeps one second moment for each table row: there are no rows in layers.
+    pub fn is_rowwise(self) -> bool {
         match self {
-            OptimizerKind::Adam { .. } => 3,
-            OptimizerKind::Adagrad { .. } => 2,
+            OptimizerKind::Adam { .. } | OptimizerKind::Adagrad { .. } => false,
+            OptimizerKind::RowwiseAdam { .. } | OptimizerKind::RowwiseAdagrad { .. } => true,
+        }
+    }
+
+    /// Returns the numbers of first and of second moments of a table row of `dim` weights.
+    pub fn moments_per_row(self, dim: usize) -> [usize; 2] {
+        match self {
+            OptimizerKind::Adam { .. } => [dim, dim],
+            OptimizerKind::Adagrad { .. } => [0, dim],
+            OptimizerKind::RowwiseAdam { .. } => [dim, 1],
+            OptimizerKind::RowwiseAdagrad { .. } => [0, 1],
+        }
+    }
+
+    /// Returns the number of values that training stores for a table row of `dim` weights: the weights and their moments.
+    pub fn values_per_row(self, dim: usize) -> usize {
+        let [first, second] = self.moments_per_row(dim);
+        dim + first + second
+    }
+
+    /// Returns its name in a run file.
+    pub fn name(self) -> &'static str {
+        match self {
+            OptimizerKind::Adam { .. } => "adam",
+            OptimizerKind::Adagrad { .. } => "adagrad",
+            OptimizerKind::RowwiseAdam { .. } => "rowwise_adam",
+            OptimizerKind::RowwiseAdagrad { .. } => "rowwise_adagrad",
         }
     }
 }

@@ -7,7 +7,7 @@ use ncs_model::{
 };
 use ncs_testkit::{DENSE, Reference, TABLES};
 use ncs_train::loss::loss;
-use ncs_train::optim::{OptimSettings, Optimizers, ParityDeviations};
+use ncs_train::optim::{OptimSettings, Optimizers, ParityDeviations, RowMoments};
 use ncs_train::{Optimizer, OptimizerKind};
 use proptest::prelude::*;
 use std::sync::Arc;
@@ -23,6 +23,18 @@ const ADAM: Optimizer = Optimizer {
 const ADAGRAD: Optimizer = Optimizer {
     learning_rate: 1e-2,
     kind: OptimizerKind::Adagrad { epsilon: 1e-8 },
+};
+const ROWWISE_ADAM: Optimizer = Optimizer {
+    learning_rate: 1e-3,
+    kind: OptimizerKind::RowwiseAdam {
+        beta1: 0.9,
+        beta2: 0.999,
+        epsilon: 1e-8,
+    },
+};
+const ROWWISE_ADAGRAD: Optimizer = Optimizer {
+    learning_rate: 1e-2,
+    kind: OptimizerKind::RowwiseAdagrad { epsilon: 1e-8 },
 };
 
 fn settings(optimizer: Optimizer) -> OptimSettings {
@@ -63,7 +75,12 @@ fn moments<R: Real>(model: &Model<R>, optimizers: &Optimizers<R>) -> [Weights<R>
         values: (0..table.n_rows() as u32).flat_map(of_row).collect(),
     };
     let pairs = || network.tables.iter().zip(&state.tables);
-    let first = pairs().map(|(table, m)| all_rows(table, &|id| m.first(table.slot(id)).to_vec()));
+    let first_of = |table: &Table<R>, m: &RowMoments<R>, id| match m.first(table.slot(id)) {
+        // Adagrad has none.
+        [] => vec![R::ZERO; table.dim()],
+        first => first.to_vec(),
+    };
+    let first = pairs().map(|(table, m)| all_rows(table, &|id| first_of(table, m, id)));
     let second = pairs().map(|(table, m)| all_rows(table, &|id| m.second(table.slot(id)).to_vec()));
     let connections = model.connections(0);
     [
@@ -313,21 +330,24 @@ fn check_steps(
         let (old, new) = (&state.tables[0], &new_state.tables[0]);
         for id in 0..N_ROWS {
             let moves = [rows.contains(&id); DIM];
-            let first = moves.map(|moves| moves && has_first(settings.tables));
+            let is_moved = rows.contains(&id);
+            let n_moments = settings.tables.kind.moments_per_row(DIM);
+            let [first, second] = n_moments.map(|n| vec![is_moved; n]);
             let (row, new_row) = (weights.tables[0].row(id), new_weights.tables[0].row(id));
             assert_eq!(differ(row, new_row), moves, "row {id}");
             let slot = weights.tables[0].slot(id);
             assert_eq!(differ(old.first(slot), new.first(slot)), first);
-            assert_eq!(differ(old.second(slot), new.second(slot)), moves);
+            assert_eq!(differ(old.second(slot), new.second(slot)), second);
         }
     }
 }
 
 fn any_settings() -> impl Strategy<Value = OptimSettings> {
-    let optimizer = || prop::sample::select(vec![ADAM, ADAGRAD]);
+    let optimizer = prop::sample::select(vec![ADAM, ADAGRAD]);
+    let of_tables = prop::sample::select(vec![ADAM, ADAGRAD, ROWWISE_ADAM, ROWWISE_ADAGRAD]);
     let decay = prop::sample::select(vec![0.0, 0.1]);
     let clip_norm = prop::option::of(0.01f32..3.0);
-    (optimizer(), optimizer(), decay, clip_norm).prop_map(
+    (optimizer, of_tables, decay, clip_norm).prop_map(
         |(network, tables, weight_decay, clip_norm)| OptimSettings {
             network,
             tables,

@@ -796,10 +796,40 @@ class OptimizerSettingsAdagrad(TypedDict, total=False):
     kind: Literal["adagrad"]
 
 
-OptimizerSettings = Union[OptimizerSettingsAdam, OptimizerSettingsAdagrad]
+class OptimizerSettingsRowwiseAdam(TypedDict, total=False):
+    """For tables: Adam with one second moment for each row, of the mean of its squared gradients. Two thirds of the
+        memory of Adam.
+
+    Keys:
+        beta1: Decay of the first moment.
+        beta2: Decay of the second moment.
+        epsilon: Added to the root of the second moment.
+        kind:
+    """
+
+    beta1: float
+    beta2: float
+    epsilon: float
+    kind: Literal["rowwise_adam"]
 
 
-Optimizer = Union[Literal["adam"], Literal["adagrad"], OptimizerSettings]
+class OptimizerSettingsRowwiseAdagrad(TypedDict, total=False):
+    """For tables: Adagrad with one sum for each row, of the means of its squared gradients. A third of the memory of
+        Adam.
+
+    Keys:
+        epsilon: Added to the root of the accumulated squares.
+        kind:
+    """
+
+    epsilon: float
+    kind: Literal["rowwise_adagrad"]
+
+
+OptimizerSettings = Union[OptimizerSettingsAdam, OptimizerSettingsAdagrad, OptimizerSettingsRowwiseAdam, OptimizerSettingsRowwiseAdagrad]
+
+
+Optimizer = Union[Literal["adam"], Literal["adagrad"], Literal["rowwise_adam"], Literal["rowwise_adagrad"], OptimizerSettings]
 
 
 class Parity(TypedDict, total=False):

@@ -316,9 +316,10 @@ fn table_part(plan: &RunPlan, number: usize, table: &TablePlan, fitted: Option<&
     } else {
         CHUNK.min(rows)
     };
-    let vectors = f64::from(plan.train.table_optimizer.kind.values_per_weight())
-        + n_kept(plan) * f64::from(u8::from(all_used));
-    let bytes = 4.0 * rows + used * plan.network.dim as f64 * 4.0 * vectors;
+    let dim = plan.network.dim;
+    let per_row = plan.train.table_optimizer.kind.values_per_row(dim) as f64
+        + n_kept(plan) * dim as f64 * f64::from(u8::from(all_used));
+    let bytes = 4.0 * rows + used * 4.0 * per_row;
     Part {
         what: format!("table {:?} of {} rows", table.name, count(rows)),
         bytes: bytes * n_networks(plan),

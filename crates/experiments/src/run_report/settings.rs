@@ -100,15 +100,21 @@ fn of_search(search: &SearchPlan) -> Vec<(&'static str, String)> {
 }
 
 fn optimizer_in_words(optimizer: Optimizer) -> String {
-    let rate = optimizer.learning_rate;
-    match optimizer.kind {
+    let (rate, kind) = (optimizer.learning_rate, optimizer.kind);
+    let rowwise = if kind.is_rowwise() { "row-wise " } else { "" };
+    match kind {
         OptimizerKind::Adam {
             beta1,
             beta2,
             epsilon,
-        } => format!("Adam, rate {rate}, beta {beta1} and {beta2}, epsilon {epsilon:e}"),
-        OptimizerKind::Adagrad { epsilon } => {
-            format!("Adagrad, rate {rate}, epsilon {epsilon:e}")
+        }
+        | OptimizerKind::RowwiseAdam {
+            beta1,
+            beta2,
+            epsilon,
+        } => format!("{rowwise}Adam, rate {rate}, beta {beta1} and {beta2}, epsilon {epsilon:e}"),
+        OptimizerKind::Adagrad { epsilon } | OptimizerKind::RowwiseAdagrad { epsilon } => {
+            format!("{rowwise}Adagrad, rate {rate}, epsilon {epsilon:e}")
         }
     }
 }

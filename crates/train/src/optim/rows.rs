@@ -1,6 +1,7 @@
 //! Updates of embedding tables: row by row, only rows of the batch.
 
 use super::rule::{Row, Rule};
+use crate::plan::OptimizerKind;
 use ncs_model::kernels::SimdLevel;
 use ncs_model::kernels::versions::{CompiledLoop, run};
 use ncs_model::{Real, SlotRows, SlotRowsPart, Table, TableGradient};
@@ -16,25 +17,29 @@ const BLOCK: usize = 32;
 /// table's slots.
 #[derive(Clone, Debug)]
 pub struct RowMoments<R> {
-    /// `[slots, 2, dim]`; as many as the table had at the last step.
+    /// `[slots, first and second]`; as many as the table had at the last step.
     rows: SlotRows<R>,
+    /// Number of first moments of a row.
+    n_first: usize,
 }
 
 impl<R: Real> RowMoments<R> {
-    pub(super) fn new(table: &Table<R>) -> RowMoments<R> {
+    pub(super) fn new(table: &Table<R>, kind: OptimizerKind) -> RowMoments<R> {
+        let [n_first, n_second] = kind.moments_per_row(table.dim());
         RowMoments {
-            rows: SlotRows::new(2 * table.dim(), table.n_rows()),
+            rows: SlotRows::new(n_first + n_second, table.n_rows()),
+            n_first,
         }
     }
 
-    /// Adam's first moment of the row at `slot` of the table, `[dim]`; zero with Adagrad.
+    /// Adam's first moments of the row at `slot` of the table, `[dim]`; empty with Adagrad.
     pub fn first(&self, slot: u32) -> &[R] {
-        self.both(slot).split_at(self.rows.width() / 2).0
+        self.both(slot).split_at(self.n_first).0
     }
 
-    /// Adam's second moment of the row at `slot`, `[dim]`; Adagrad's sum of squares.
+    /// Adam's second moments of the row at `slot`, `[dim]`; Adagrad's sums of squares. Row-wise: one.
     pub fn second(&self, slot: u32) -> &[R] {
-        self.both(slot).split_at(self.rows.width() / 2).1
+        self.both(slot).split_at(self.n_first).1
     }
 
     /// Returns both moments; zeros if no step followed the initialisation of the row.
@@ -69,6 +74,8 @@ struct Part<'a, R> {
     /// `[ids]`, of all parts: factor of each row's update; empty: no scaling.
     shares: &'a [f32],
     dim: usize,
+    /// Number of first moments of a row.
+    n_first: usize,
 }
 
 /// Updates the rows of each table that are in its gradient. Each row is updated by one thread, independently:
@@ -150,7 +157,7 @@ fn divide<'a, R: Real>(
     rows_a_part: usize,
     parts: &mut Vec<Part<'a, R>>,
 ) {
-    let dim = table.dim();
+    let (dim, n_first) = (table.dim(), moments.n_first);
     // Each part but the last ends with the chunk in which it reaches `rows_a_part` rows.
     let enough = moved.iter().skip(rows_a_part - 1).step_by(rows_a_part);
     let rows = table.rows();
@@ -171,6 +178,7 @@ fn divide<'a, R: Real>(
             gradients: &gradient.values,
             shares,
             dim,
+            n_first,
         });
     }
 }
@@ -216,7 +224,8 @@ impl<R: Real> Part<'_, R> {
         let dim = self.dim;
         for &(slot, place) in block {
             let place = place as usize;
-            let (first, second) = self.moments.row_mut(slot).split_at_mut(dim);
+            let moments = self.moments.row_mut(slot);
+            let (first, second) = moments.split_at_mut(self.n_first);
             let row = Row {
                 weights: self.rows.row_mut(slot),
                 gradients: &self.gradients[place * dim..(place + 1) * dim],
@@ -250,7 +259,8 @@ pub(super) fn step_all<R: Real>(
         if table.keeps(table.ids()[slot as usize]) {
             continue;
         }
-        let (first, second) = moments.rows.row_mut(slot).split_at_mut(dim);
+        let row = moments.rows.row_mut(slot);
+        let (first, second) = row.split_at_mut(moments.n_first);
         rule.apply(Row {
             weights: table.rows_mut().row_mut(slot),
             gradients,
@@ -263,7 +273,7 @@ pub(super) fn step_all<R: Real>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{Optimizer, OptimizerKind};
+    use crate::plan::Optimizer;
     use ncs_model::{CounterRng, InitialRows};
     use std::sync::Arc;
 
@@ -281,16 +291,20 @@ mod tests {
         TableGradient::new(ids, gradients)
     }
 
+    fn kind() -> OptimizerKind {
+        OptimizerKind::adam()
+    }
+
     fn rule() -> Rule<f32> {
-        let adam = Optimizer {
+        rule_of(kind())
+    }
+
+    fn rule_of(kind: OptimizerKind) -> Rule<f32> {
+        let optimizer = Optimizer {
             learning_rate: 0.1,
-            kind: OptimizerKind::Adam {
-                beta1: 0.9,
-                beta2: 0.999,
-                epsilon: 1e-8,
-            },
+            kind,
         };
-        Rule::new(adam, 1, 1.0, 0.0)
+        Rule::new(optimizer, 1, 1.0, 0.0)
     }
 
     #[test]
@@ -301,7 +315,10 @@ mod tests {
         let stepped = |n_threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads);
             let mut tables = vec![table(), table()];
-            let mut moments: Vec<_> = tables.iter().map(RowMoments::new).collect();
+            let mut moments: Vec<_> = tables
+                .iter()
+                .map(|table| RowMoments::new(table, kind()))
+                .collect();
             pool.build().unwrap().install(|| {
                 let gradients = [first.clone(), second.clone()];
                 step(rule(), &mut tables, &gradients, &mut moments, &[]);
@@ -332,7 +349,7 @@ mod tests {
     fn a_row_moves_by_its_share_of_the_step() {
         let moved = |shares: &[Vec<f32>]| {
             let mut tables = [table()];
-            let mut moments = [RowMoments::new(&tables[0])];
+            let mut moments = [RowMoments::new(&tables[0], kind())];
             let gradient = gradient(vec![5, 9]);
             step(
                 rule(),
@@ -364,7 +381,7 @@ mod tests {
             initial.insert(5, &vector);
             let mut tables = [Table::new(20, DIM, CounterRng::new(1, "t"), 0.1)];
             tables[0].begin_at(Arc::new(initial));
-            let mut moments = [RowMoments::new(&tables[0])];
+            let mut moments = [RowMoments::new(&tables[0], kind())];
             let gradients = [gradient(vec![5, 9])];
             if all {
                 step_all(rule(), &mut tables[0], &gradients[0], &mut moments[0]);
@@ -388,7 +405,7 @@ mod tests {
     #[should_panic(expected = "the gradient belongs to another table: row 100000 is out of range")]
     fn a_row_that_is_not_there_is_told() {
         let mut tables = [table()];
-        let mut moments = [RowMoments::new(&tables[0])];
+        let mut moments = [RowMoments::new(&tables[0], kind())];
         step(
             rule(),
             &mut tables,
@@ -408,7 +425,7 @@ mod tests {
         };
         let before = resident();
         let mut tables = [Table::new(15_000_000, DIM, CounterRng::new(1, "t"), 0.1)];
-        let mut moments = [RowMoments::new(&tables[0])];
+        let mut moments = [RowMoments::new(&tables[0], kind())];
         let ids = (0..1000).map(|i| i * 14_999).collect();
         step(rule(), &mut tables, &[gradient(ids)], &mut moments, &[]);
         assert_eq!(tables[0].n_initialised(), 1000);
