@@ -1,8 +1,11 @@
 //! Network, mask search and training.
 
 use ncs_features::Task;
+use ncs_model::kernels::SimdLevel;
 use ncs_model::{Heads, NetworkKind, NetworkPlan};
-use ncs_train::{Keep, Optimizer, Pick, Schedule, SearchKind, SearchPlan, Shrinkage, TrainPlan};
+use ncs_train::{
+    Keep, Optimizer, Pick, Schedule, SearchKind, SearchPlan, Shrinkage, StepPrecision, TrainPlan,
+};
 
 use super::checks::Checks;
 use super::funnel;
@@ -22,7 +25,7 @@ pub(crate) fn plan(
     let usual = toml_types::Search::default();
     let search = config.search.as_ref().unwrap_or(&usual);
     idle_settings(config, checks);
-    optimizers_fit(&config.training, checks);
+    steps_fit(&config.training, checks);
     if !super::data::has_validation(data) {
         needs_validation(config, search, checks);
     }
@@ -61,8 +64,8 @@ fn enough_layers(config: &toml_types::Network, checks: &mut Checks<'_>) {
     }
 }
 
-/// Row-wise optimizers are for tables.
-fn optimizers_fit(training: &toml_types::Training, checks: &mut Checks<'_>) {
+/// Row-wise optimizers are for tables, half precision for processors that have it.
+fn steps_fit(training: &toml_types::Training, checks: &mut Checks<'_>) {
     let kind = training.optimizer.0;
     if kind.is_rowwise() {
         let name = kind.name();
@@ -71,6 +74,11 @@ fn optimizers_fit(training: &toml_types::Training, checks: &mut Checks<'_>) {
              training.table_optimizer = {name:?}"
         );
         checks.say(&["training", "optimizer"], text);
+    }
+    if training.precision == StepPrecision::Half && !SimdLevel::best().has_half() {
+        let text = "training.precision = \"half\": this processor has no products of bfloat16 (AVX-512 BF16); training takes \
+                    longer with it";
+        checks.note(text);
     }
     let of_tables = training.table_optimizer.unwrap_or(training.optimizer).0;
     if training.parity.stale_momentum && of_tables.is_rowwise() {
@@ -208,6 +216,7 @@ fn train(
         kappa: None,
         evidence: funnel::evidence(config, checks),
         shrinkage: training.shrinkage,
+        precision: training.precision,
         id_dropout: training.id_dropout,
         average: Some(config.training.average).filter(|&decay| decay > 0.0),
         optimizer: Optimizer {

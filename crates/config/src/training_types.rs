@@ -4,7 +4,8 @@ use super::kind_or_table::KindOrTable;
 use ncs_model::Gram;
 use ncs_train::entire_space::Propensity;
 use ncs_train::{
-    Balance, Decay, IdDropoutPlan, Keep, OptimizerKind, Shrinkage, ShrinkageRule, Steps,
+    Balance, Decay, IdDropoutPlan, Keep, OptimizerKind, Shrinkage, ShrinkageRule, StepPrecision,
+    Steps,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -132,6 +133,8 @@ pub(crate) struct Training {
     pub(crate) optimizer: KindOrTable<OptimizerKind>,
     /// The optimizer of the tables; without it, the network's.
     pub(crate) table_optimizer: Option<KindOrTable<OptimizerKind>>,
+    /// Precision of the products of the network's layers.
+    pub(crate) precision: StepPrecision,
     /// Learning rate of the network.
     #[schemars(extend("exclusiveMinimum" = 0.0))]
     pub(crate) learning_rate: f64,
@@ -183,6 +186,7 @@ impl Default for Training {
             balance: Balance::Fixed,
             embedding_evidence: None,
             shrinkage: Shrinkage::Conversions,
+            precision: StepPrecision::Single,
             click_logit: ClickLogit::None,
             id_dropout: IdDropoutPlan::Auto,
             average: 0.99,

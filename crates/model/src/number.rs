@@ -1,7 +1,7 @@
 //! The floating-point types of a model: `f32` in production, `f64` for gradient checks.
 
-use crate::kernels::SimdLevel;
 use crate::kernels::simd::{self, Kernel};
+use crate::kernels::{Lanes, SimdLevel};
 use std::fmt::Debug;
 use std::iter::Sum;
 use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub, SubAssign};
@@ -37,13 +37,26 @@ pub trait Real:
     /// Returns `self * factor + sum`, rounded once. Slow if the compiler may not use the FMA instruction.
     fn mul_add(self, factor: Self, sum: Self) -> Self;
 
+    /// Returns the numbers if they are of single precision, which alone has products in half precision.
+    #[doc(hidden)]
+    fn single(values: &[Self]) -> Option<&[f32]>;
+    /// The same, mutably.
+    #[doc(hidden)]
+    fn single_mut(values: &mut [Self]) -> Option<&mut [f32]>;
+    /// The same of tiles.
+    #[doc(hidden)]
+    fn single_tiles(tiles: &[Lanes<Self>]) -> Option<&[Lanes<f32>]>;
+    /// The same of tiles, mutably.
+    #[doc(hidden)]
+    fn single_tiles_mut(tiles: &mut [Lanes<Self>]) -> Option<&mut [Lanes<f32>]>;
+
     /// Runs a kernel compiled for the instructions of `level`, if it has vectors of this type.
     #[doc(hidden)]
     fn vectorized(level: SimdLevel, kernel: impl Kernel<Self>);
 }
 
 macro_rules! real {
-    ($($number:ty, $vectorized:path);*) => {$(
+    ($($number:ty, $vectorized:path, $single:path);*) => {$(
         impl Real for $number {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
@@ -68,6 +81,22 @@ macro_rules! real {
                 <$number>::mul_add(self, factor, sum)
             }
 
+            fn single(values: &[Self]) -> Option<&[f32]> {
+                $single(values)
+            }
+
+            fn single_mut(values: &mut [Self]) -> Option<&mut [f32]> {
+                $single(values)
+            }
+
+            fn single_tiles(tiles: &[Lanes<Self>]) -> Option<&[Lanes<f32>]> {
+                $single(tiles)
+            }
+
+            fn single_tiles_mut(tiles: &mut [Lanes<Self>]) -> Option<&mut [Lanes<f32>]> {
+                $single(tiles)
+            }
+
             #[inline]
             fn vectorized(level: SimdLevel, kernel: impl Kernel<Self>) {
                 $vectorized(level, kernel)
@@ -76,4 +105,8 @@ macro_rules! real {
     )*};
 }
 
-real!(f32, simd::single; f64, simd::baseline);
+real!(f32, simd::single, Some; f64, simd::baseline, not_single);
+
+fn not_single<T, U>(_: T) -> Option<U> {
+    None
+}

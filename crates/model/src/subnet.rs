@@ -1,13 +1,13 @@
 //! The part of a network that one pass runs: the kept connections of its layers, and some heads.
 
 use crate::interaction::Interaction;
-use crate::kernels::sparse::{SparseMatmul, SparsityPattern, WeightGradient};
+use crate::kernels::sparse::{HalfPairs, SparseMatmul, SparsityPattern, WeightGradient};
 use crate::masks::Mask;
 use crate::network::Network;
 use crate::number::Real;
 use crate::parameter_index::ParameterIndex;
 use rayon::prelude::*;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// The kept connections of all layers under one mask, in the order in which each product reads them.
 /// Packing a mask takes a few milliseconds at the paper's size, less than a step. Many steps
@@ -25,6 +25,10 @@ pub(crate) struct LayerLayout {
     pub(crate) forward: SparseMatmul,
     pub(crate) backward: SparseMatmul,
     pub(crate) weight_gradient: WeightGradient,
+    /// The kept connections.
+    pattern: SparsityPattern,
+    /// The products in half precision, once they are needed.
+    half: OnceLock<HalfLayout>,
     /// For each connection, the position of its weight in [`Network::dense`].
     sources: Vec<u32>,
     /// The position of the mirrored weight, or [`NONE`]; empty in layers without any.
@@ -32,6 +36,13 @@ pub(crate) struct LayerLayout {
     /// For each weight, and each mirrored one: the place of its gradient's sum in the order of `weight_gradient`, and its
     /// number in the parameter index.
     targets: Vec<[u32; 2]>,
+}
+
+/// The products of a layer in half precision.
+#[derive(Debug)]
+pub(crate) struct HalfLayout {
+    pub(crate) forward: HalfPairs,
+    pub(crate) backward: HalfPairs,
 }
 
 const NONE: u32 = u32::MAX;
@@ -106,9 +117,19 @@ impl LayerLayout {
             backward: SparseMatmul::backward(&pattern),
             targets: targets(&weight_gradient, &sources, &mirrors, index),
             weight_gradient,
+            pattern,
+            half: OnceLock::new(),
             sources,
             mirrors,
         }
+    }
+
+    /// Returns the products in half precision.
+    pub(crate) fn half(&self) -> &HalfLayout {
+        self.half.get_or_init(|| HalfLayout {
+            forward: HalfPairs::forward(&self.pattern),
+            backward: HalfPairs::backward(&self.pattern),
+        })
     }
 
     /// Writes the weight of each connection to `weights`.
@@ -181,6 +202,8 @@ pub struct Subnet<R = f32> {
     /// summed.
     pub(crate) live_layers: Vec<bool>,
     pub(crate) layers: Vec<LayerValues<R>>,
+    /// True if the products of its layers are in half precision.
+    pub(crate) is_half: bool,
     /// The rows of the batch that it runs on, ascending; `None`: all.
     pub(crate) rows: Option<Vec<u32>>,
 }
@@ -191,6 +214,9 @@ pub(crate) struct LayerValues<R> {
     by_number: Vec<R>,
     pub(crate) forward: Vec<R>,
     pub(crate) backward: Vec<R>,
+    /// In half precision; empty without it, as the others are with it.
+    pub(crate) half_forward: Vec<u32>,
+    pub(crate) half_backward: Vec<u32>,
 }
 
 impl<R: Real> Subnet<R> {
@@ -208,6 +234,7 @@ impl<R: Real> Subnet<R> {
             heads,
             layout,
             layers: (0..n_layers).map(|_| LayerValues::default()).collect(),
+            is_half: false,
             rows: None,
         };
         subnet.load(network);
@@ -221,11 +248,24 @@ impl<R: Real> Subnet<R> {
         let live = layers.filter(|((_, live), _)| **live);
         live.for_each(|((layout, _), values)| {
             layout.weights(&network.dense, &mut values.by_number);
+            if let Some(weights) = R::single(&values.by_number).filter(|_| self.is_half) {
+                let half = layout.half();
+                half.forward.load(weights, &mut values.half_forward);
+                half.backward.load(weights, &mut values.half_backward);
+                return;
+            }
             layout.forward.load(&values.by_number, &mut values.forward);
             layout
                 .backward
                 .load(&values.by_number, &mut values.backward);
         });
+    }
+
+    /// Computes the products of its layers in half precision (bfloat16) from the next [`Subnet::load`] on: inputs,
+    /// gradients and copies of the weights are rounded, sums and weights stay in single precision. The gradients of layers of
+    /// which nearly all connections are kept are computed in single precision. Without effect in double precision.
+    pub fn run_in_half(&mut self) {
+        self.is_half = R::single(&[]).is_some();
     }
 
     /// Returns true if the weight gradients of some layer are computed for all connections.

@@ -11,7 +11,7 @@ use ncs_readers::synthetic::{FIELDS, GROUP, LABELS, LIST_SEPARATOR, SyntheticPla
 use ncs_readers::{DataPlan, Format, Prepared, Reading, Split, prepare};
 use ncs_train::{
     Decay, Keep, NoopListener, Optimizer, OptimizerKind, Pick, Rewind, Run, Schedule, SearchKind,
-    SearchPlan, Shrinkage, Steps, TrainPlan,
+    SearchPlan, Shrinkage, StepPrecision, Steps, TrainPlan,
 };
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -118,6 +118,7 @@ fn plan() -> TrainPlan {
         funnel: None,
         evidence: None,
         shrinkage: Shrinkage::Conversions,
+        precision: StepPrecision::Single,
         id_dropout: ncs_train::IdDropoutPlan::None,
         average: None,
         optimizer: ADAM,

@@ -48,7 +48,7 @@ pub use id_dropout::{IdDropout, IdDropoutPlan};
 pub use lifetimes::{Evicted, Lifetime};
 pub use plan::{
     Balance, CommonUnits, Control, Decay, Keep, Optimizer, OptimizerKind, Pick, RateReaders,
-    Rewind, Schedule, SearchKind, SearchPlan, Shrinkage, Steps, TrainPlan,
+    Rewind, Schedule, SearchKind, SearchPlan, Shrinkage, StepPrecision, Steps, TrainPlan,
 };
 pub use progress::ValidationRecord;
 pub use refit::RefitRows;

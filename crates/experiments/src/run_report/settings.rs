@@ -3,7 +3,7 @@
 use ncs_train::entire_space::{EntireSpace, Propensity};
 use ncs_train::{
     CommonUnits, Control, IdDropoutPlan, Optimizer, OptimizerKind, SearchKind, SearchPlan,
-    Shrinkage, ShrinkageRule, TrainPlan,
+    Shrinkage, ShrinkageRule, StepPrecision, TrainPlan,
 };
 
 use ncs_config::RunPlan;
@@ -50,6 +50,9 @@ pub(super) fn of(plan: &RunPlan, train_rows: u64) -> Vec<(String, String)> {
         ("seed", train.seed.to_string()),
         ("threads", train.threads.to_string()),
     ]);
+    if train.precision == StepPrecision::Half {
+        settings.push(("precision of the layers", "half (bfloat16)".to_owned()));
+    }
     if let Some(kappa) = train.kappa {
         let how = if kappa.permuted {
             "permuted (control)"

@@ -1,6 +1,7 @@
 //! Runs a subnet over some tiles, forward and backward: operation by operation, all tiles in each. Each operation has a
 //! file with its forward pass beside its backward pass.
 
+mod half;
 mod head;
 mod layer;
 mod mix;
@@ -14,6 +15,7 @@ use crate::network::Network;
 use crate::number::Real;
 use crate::subnet::Subnet;
 use crate::workspace::{Dropout, HeadRows, LogitGradient};
+use half::HalfBuffers;
 use layer::LayerOp;
 
 /// Outputs and gradients of the operations for some tiles; reused for all tiles and subnets of a chunk.
@@ -27,6 +29,7 @@ pub(crate) struct Activations<R> {
     started: Vec<bool>,
     /// Gradients of the logits of each head, filled in by the loss.
     pub(crate) logit_gradients: Vec<Vec<R>>,
+    half: HalfBuffers,
 }
 
 impl<R: Real> Activations<R> {
@@ -152,6 +155,7 @@ struct NodeGradients<'a, R> {
     gradients: &'a mut [Vec<Lanes<R>>],
     /// For each node, true if its gradients hold a sum to add to.
     started: &'a mut [bool],
+    half: &'a mut HalfBuffers,
 }
 
 impl<R: Real> NodeGradients<'_, R> {
@@ -200,14 +204,14 @@ impl<R: Real> GraphExecutor<'_, R> {
         output: &mut SubnetOutput<R>,
     ) {
         let graph = &*self.network.graph;
-        let outputs = &mut activations.outputs;
+        let Activations { outputs, half, .. } = activations;
         outputs.resize_with(graph.nodes.len(), Vec::new);
         for (n, node) in self.nodes() {
             let (outputs, after) = outputs.split_at_mut(n);
             let output = &mut after[0];
             output.resize(tiles.n_tiles() * node.width, Lanes::all(R::ZERO));
             let nodes = NodeOutputs { graph, x, outputs };
-            self.op_forward(&node.op, tiles.rows, nodes, output);
+            self.op_forward(&node.op, tiles.rows, nodes, output, half);
         }
         let nodes = NodeOutputs { graph, x, outputs };
         self.heads_forward(tiles.rows, nodes, &mut output.logits);
@@ -221,6 +225,7 @@ impl<R: Real> GraphExecutor<'_, R> {
         rows: &[u32],
         nodes: NodeOutputs<'_, R>,
         output: &mut [Lanes<R>],
+        half: &mut HalfBuffers,
     ) {
         match op {
             Op::Input => {}
@@ -234,7 +239,7 @@ impl<R: Real> GraphExecutor<'_, R> {
                     layer,
                     rectify,
                 };
-                self.layer_forward(op, rows, nodes, output);
+                self.layer_forward(op, rows, nodes, output, half);
             }
             Op::Softmax { from } => softmax::forward(nodes, *from, output),
             Op::Mix { gate, parts } => mix::forward(nodes, *gate, parts, output),
@@ -315,6 +320,7 @@ impl<R: Real> GraphExecutor<'_, R> {
             gradients,
             started,
             logit_gradients,
+            half,
         } = activations;
         gradients.resize_with(n_nodes, Vec::new);
         started.clear();
@@ -327,6 +333,7 @@ impl<R: Real> GraphExecutor<'_, R> {
             graph,
             gradients,
             started,
+            half,
         };
         let n_tiles = tiles.n_tiles();
         let sums = &mut output.sums;
@@ -338,8 +345,10 @@ impl<R: Real> GraphExecutor<'_, R> {
                     graph,
                     gradients,
                     started,
+                    half,
                 };
-                self.op_backward(n, &node.op, nodes, &mut above[0], below, sums);
+                let dy = &mut above[0];
+                self.op_backward(n, &node.op, nodes, dy, below, sums);
             }
         }
         if !started[0] {

@@ -6,9 +6,9 @@ use std::str::FromStr;
 
 pub(crate) const USAGE: &str = "cost step|forward|search|score|read|memory \
     [--density CTR CVR] [--threads N] [--batch N] [--width N] [--table-rows N] [--samples N] \
-    [--candidates N ...] [--rounds N] [--steps-per-level N] [--steps N] [--log-rows N]";
+    [--candidates N ...] [--rounds N] [--steps-per-level N] [--steps N] [--log-rows N] [--half 0|1]";
 
-const FLAGS: [&str; 11] = [
+const FLAGS: [&str; 12] = [
     "density",
     "threads",
     "batch",
@@ -20,6 +20,7 @@ const FLAGS: [&str; 11] = [
     "steps-per-level",
     "steps",
     "log-rows",
+    "half",
 ];
 
 /// Measurement to make.
@@ -59,6 +60,7 @@ impl Arguments {
                 table_rows: flags.number("table-rows", paper.table_rows)?,
                 width: flags.number("width", paper.width)?,
                 threads: flags.number("threads", paper.threads)?,
+                is_half: flags.number("half", 0u8)? != 0,
             },
             samples: flags.number("samples", 9)?,
             candidates: flags.numbers("candidates", &[1, 64, 500])?,

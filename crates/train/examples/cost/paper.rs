@@ -50,6 +50,8 @@ pub(crate) struct Size {
     /// Times the paper's layer widths.
     pub(crate) width: usize,
     pub(crate) threads: usize,
+    /// True for products of layers in half precision.
+    pub(crate) is_half: bool,
 }
 
 impl Size {
@@ -58,6 +60,7 @@ impl Size {
         table_rows: 10_000_000,
         width: 1,
         threads: 1,
+        is_half: false,
     };
 }
 
@@ -74,12 +77,16 @@ pub(crate) struct Training {
 impl Training {
     /// Trains these tasks together.
     pub(crate) fn new(size: Size, model: Model, tasks: &[usize]) -> Training {
+        let mut subnets = model.subnets(0, tasks);
+        if size.is_half {
+            subnets.iter_mut().for_each(Subnet::run_in_half);
+        }
         Training {
             optimizers: Optimizers::new(&model, settings()),
             pass: Workspace::new(size.threads),
             gradient: Gradient::default(),
             tasks: tasks.to_vec(),
-            subnets: model.subnets(0, tasks),
+            subnets,
             model,
         }
     }

@@ -5,10 +5,10 @@ use super::{ActiveSubnets, Trainer};
 use crate::balance;
 use crate::diagnosis::nan_source;
 use crate::error::TrainError;
-use crate::plan::{Balance, Steps};
+use crate::plan::{Balance, StepPrecision, Steps};
 use crate::step_loss::{StepInputs, StepLoss};
 use ncs_features::Batch;
-use ncs_model::{CounterRng, Dropout, Gradient};
+use ncs_model::{CounterRng, Dropout, Gradient, Subnet};
 
 impl Trainer<'_> {
     /// One batch: a step for each task in turn, or one for all tasks of a network.
@@ -87,11 +87,17 @@ impl Trainer<'_> {
         let known = |running: &ActiveSubnets| running.network == network && running.tasks == tasks;
         match self.subnets.iter().position(known) {
             Some(place) => self.subnets.swap_remove(place),
-            None => ActiveSubnets {
-                network,
-                tasks: tasks.to_vec(),
-                subnets: self.model.subnets(network, tasks),
-            },
+            None => {
+                let mut subnets = self.model.subnets(network, tasks);
+                if self.trainer_context.plan.precision == StepPrecision::Half {
+                    subnets.iter_mut().for_each(Subnet::run_in_half);
+                }
+                ActiveSubnets {
+                    network,
+                    tasks: tasks.to_vec(),
+                    subnets,
+                }
+            }
         }
     }
 

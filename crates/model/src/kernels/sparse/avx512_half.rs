@@ -1,8 +1,11 @@
-//! The product in half precision for AVX-512 with bfloat16: the 64 lanes of a tile are two vectors of
+//! The products in half precision for AVX-512 with bfloat16: the 64 lanes of a tile are two vectors of
 //! inputs and four vectors of sums.
 
 use super::buckets::GROUP;
-use super::half::{HalfLanes, HalfOutputs, HalfProduct, PATTERNS};
+use super::column_groups::ColumnGroups;
+use super::half::HalfLanes;
+use super::half_pairs::{HalfOutputs, HalfStart, HalfTile, PATTERNS};
+use crate::kernels::simd::Vector;
 use crate::kernels::{LANES, Lanes};
 use std::arch::x86_64::*;
 
@@ -18,28 +21,28 @@ macro_rules! unroll {
     })*}};
 }
 
-/// Computes one tile of [`HalfProduct::run`].
+/// Computes one tile of [`super::HalfPairs::run`].
 ///
 /// Pairs are formed by interleaving two vectors of inputs, which changes the order of lanes in the sums;
 /// the order is restored when they are written.
 ///
 /// # Safety
-/// The processor must have AVX-512 (F, BW, DQ, VL, BF16); `x` must have a vector for each input, `bias`,
-/// `buffer` and `y` one for each output.
+/// The processor must have AVX-512 (F, BW, DQ, VL, BF16), and the lengths of the slices must match the product.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
-pub(super) unsafe fn product(
-    product: &HalfProduct,
-    bias: &[f32],
-    x: &[HalfLanes],
-    buffer: &mut [Lanes<f32>],
-    mut y: HalfOutputs<'_>,
-) {
+pub(super) unsafe fn product(tile: HalfTile<'_>) {
+    let HalfTile {
+        pairs: product,
+        operands,
+        x,
+        buffer,
+        mut y,
+    } = tile;
     let n_blocks = product.inputs.div_ceil(product.length).max(1);
     let mut counts = product.counts.as_ptr();
     let mut places = product.places.as_ptr();
-    let mut weights = product.weights.as_ptr();
+    let mut weights = operands.weights.as_ptr();
     let buffer = buffer.as_mut_ptr().cast::<f32>();
-    // SAFETY: there are counts for every block and group, and `HalfProduct::push` has pushed two places
+    // SAFETY: there are counts for every block and group, and `HalfPairs::push_group` has pushed two places
     // for each counted pair, and a weight for each output of its pattern. Places are below the
     // length of their block, and patterns contain existing outputs only; the caller guarantees the lengths.
     unsafe {
@@ -48,8 +51,10 @@ pub(super) unsafe fn product(
             for group in (0..product.outputs).step_by(GROUP) {
                 let n = GROUP.min(product.outputs - group);
                 let buffer = buffer.add(group * LANES);
-                let mut sums = match block {
-                    0 => of_bias(&bias[group..group + n]),
+                let mut sums = match (block, operands.start) {
+                    (0, HalfStart::Bias(bias)) => of_bias(&bias[group..group + n]),
+                    (0, HalfStart::Zero) => of_bias(&[]),
+                    (0, HalfStart::Outputs) => of_outputs(&y, group, n),
                     _ => load(buffer, n),
                 };
                 unroll!(PATTERN in [1 2 3 4 5 6 7 8 9 10 11 12 13 14 15] {
@@ -79,7 +84,7 @@ pub(super) unsafe fn product(
                 if block + 1 < n_blocks {
                     store(buffer, n, sums);
                 } else {
-                    write_group(&mut y, group, n, sums);
+                    write_group(&mut y, group, n, sums, operands.rectify);
                 }
             }
         }
@@ -96,6 +101,37 @@ fn of_bias(bias: &[f32]) -> [[__m512; 4]; GROUP] {
             sums[Q] = [_mm512_set1_ps(bias); 4];
         }
     });
+    sums
+}
+
+/// Returns the current values of the `n` outputs from `first`, in the order of lanes that interleaving makes.
+///
+/// # Safety
+/// The outputs must exist.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
+unsafe fn of_outputs(y: &HalfOutputs<'_>, first: usize, n: usize) -> [[__m512; 4]; GROUP] {
+    let mut sums = [[_mm512_setzero_ps(); 4]; GROUP];
+    let HalfOutputs::Single(y) = y else {
+        return sums;
+    };
+    // The inverse of what `write` restores.
+    let even = _mm512_setr_epi32(0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27);
+    let odd = _mm512_setr_epi32(4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
+    // SAFETY: the caller guarantees the outputs, whose lanes are 64 numbers, aligned to cache lines.
+    unsafe {
+        unroll!(Q in [0 1 2 3] {
+            if Q < n {
+                let y = y.as_ptr().add(first + Q).cast::<f32>();
+                unroll!(W in [0 1] {
+                    let low = _mm512_load_ps(y.add(W * VECTOR));
+                    let high = _mm512_load_ps(y.add(W * VECTOR + 16));
+                    sums[Q][2 * W] = _mm512_permutex2var_ps(low, even, high);
+                    sums[Q][2 * W + 1] = _mm512_permutex2var_ps(low, odd, high);
+                });
+            }
+        });
+    }
     sums
 }
 
@@ -174,42 +210,48 @@ fn dot(sum: __m512, a: __m512i, b: __m512i) -> __m512 {
     _mm512_dpbf16_ps(sum, a, b)
 }
 
-/// Writes the rectified sums of the `n` outputs from `first`.
+/// Writes the sums of the `n` outputs from `first`, rectified or not.
 ///
 /// # Safety
 /// The outputs must exist.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
-unsafe fn write_group(y: &mut HalfOutputs<'_>, first: usize, n: usize, sums: [[__m512; 4]; GROUP]) {
+unsafe fn write_group(
+    y: &mut HalfOutputs<'_>,
+    first: usize,
+    n: usize,
+    sums: [[__m512; 4]; GROUP],
+    rectify: bool,
+) {
+    let zero = _mm512_setzero_ps();
     // SAFETY: the caller guarantees the outputs.
     unsafe {
         unroll!(Q in [0 1 2 3] {
             if Q < n {
-                write(y, first + Q, sums[Q]);
+                let mut sums = sums[Q];
+                if rectify {
+                    // If one operand is NaN, the result is the second.
+                    unroll!(W in [0 1 2 3] {
+                        sums[W] = _mm512_max_ps(zero, sums[W]);
+                    });
+                }
+                write(y, first + Q, sums);
             }
         });
     }
 }
 
-/// Writes the rectified sums of one output, with the order of lanes restored.
+/// Writes the sums of one output, with the order of lanes restored.
 ///
 /// # Safety
 /// The output must exist.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
 unsafe fn write(y: &mut HalfOutputs<'_>, output: usize, sums: [__m512; 4]) {
-    let zero = _mm512_setzero_ps();
     // Interleaving has moved lanes 0-3, 8-11, 16-19, 24-27 to the first vector and the others to
     // the second.
     let first = _mm512_setr_epi32(0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23);
     let second = _mm512_setr_epi32(8, 9, 10, 11, 24, 25, 26, 27, 12, 13, 14, 15, 28, 29, 30, 31);
-    // If one operand is NaN, the result is the second.
-    let sums = [
-        _mm512_max_ps(zero, sums[0]),
-        _mm512_max_ps(zero, sums[1]),
-        _mm512_max_ps(zero, sums[2]),
-        _mm512_max_ps(zero, sums[3]),
-    ];
     let ordered = [
         _mm512_permutex2var_ps(sums[0], first, sums[1]),
         _mm512_permutex2var_ps(sums[0], second, sums[1]),
@@ -232,6 +274,59 @@ unsafe fn write(y: &mut HalfOutputs<'_>, output: usize, sums: [__m512; 4]) {
                     let halves = std::mem::transmute::<__m512bh, __m512i>(halves);
                     _mm512_store_si512(y.add(W * VECTOR).cast(), halves);
                 });
+            }
+        }
+    }
+}
+
+/// Adds the gradients of kept weights over `TILES` tiles, one or two, to `sums`.
+///
+/// # Safety
+/// The processor must have AVX-512 (F, BW, DQ, VL, BF16); `x` and `dy` hold `TILES` tiles of the layer's inputs and
+/// outputs, and `sums` one number for each column of each step.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
+pub(super) unsafe fn weight_gradient<const TILES: usize>(
+    columns: &ColumnGroups,
+    x: &[HalfLanes],
+    dy: &[HalfLanes],
+    sums: &mut [f32],
+) {
+    let (x, dy) = (x.as_ptr().cast::<u16>(), dy.as_ptr().cast::<u16>());
+    let mut sums = sums.as_mut_ptr();
+    let mut steps = columns.steps.as_ptr();
+    for group in &columns.groups {
+        // SAFETY: the inputs of a step are in its block and outputs exist, so `x` and `dy` hold them in each tile; the
+        // lengths of `steps` and `sums` are those of all groups together.
+        unsafe {
+            let x = x.add(group.first_input * LANES);
+            let mut gradients = [[[_mm512_setzero_si512(); 2]; 2]; 4];
+            unroll!(Q in [0 1 2 3] {
+                unroll!(T in [0 1] {
+                    if T < TILES {
+                        let dy = dy.add((T * columns.outputs + group.outputs[Q]) * LANES);
+                        gradients[Q][T][0] = _mm512_load_si512(dy.cast());
+                        gradients[Q][T][1] = _mm512_load_si512(dy.add(VECTOR).cast());
+                    }
+                });
+            });
+            for _ in 0..group.n_steps {
+                let inputs = *steps;
+                let mut products = [_mm512_setzero_ps(); 4];
+                unroll!(Q in [0 1 2 3] {
+                    let x = x.add(usize::from(inputs[Q]) * LANES);
+                    unroll!(T in [0 1] {
+                        if T < TILES {
+                            let x = x.add(T * columns.inputs * LANES);
+                            let low = _mm512_load_si512(x.cast());
+                            let high = _mm512_load_si512(x.add(VECTOR).cast());
+                            products[Q] = dot(products[Q], gradients[Q][T][0], low);
+                            products[Q] = dot(products[Q], gradients[Q][T][1], high);
+                        }
+                    });
+                });
+                <__m512 as Vector<f32>>::add_sums(products, sums);
+                steps = steps.add(1);
+                sums = sums.add(4);
             }
         }
     }

@@ -1,10 +1,7 @@
-//! Inputs times kept weights in half precision (bfloat16), summed in single precision; used for scoring.
-//!
-//! The processor's dot product of bfloat16 takes two inputs at a time. Inputs that are used by the same outputs
-//! form pairs, so that only incomplete pairs waste a multiplication.
+//! Numbers of half precision (bfloat16), and a layer whose weights do not change, for scoring.
 
 use super::SparsityPattern;
-use super::buckets::GROUP;
+use super::half_pairs::{HalfOperands, HalfOutputs, HalfPairs, HalfStart};
 use crate::kernels::simd_level::Isa;
 use crate::kernels::{LANES, Lanes, SimdLevel};
 
@@ -45,40 +42,16 @@ pub(super) fn rounded(x: f32) -> u16 {
     ((bits + 0x7fff + (bits >> 16 & 1)) >> 16) as u16
 }
 
-fn widened(half: u16) -> f32 {
+pub(super) fn widened(half: u16) -> f32 {
     f32::from_bits(u32::from(half) << 16)
 }
-
-/// Number of non-empty sets of outputs of a group that can use an input.
-pub(super) const PATTERNS: usize = (1 << GROUP) - 1;
-
-/// Maximum number of inputs in a block. More fit the first-level cache than in single
-/// precision.
-const MAX_BLOCK: usize = 192;
 
 /// A layer's kept connections as pairs of inputs, with their weights. Built once for a mask and its
 /// weights.
 #[derive(Clone, Debug)]
 pub struct HalfProduct {
-    pub(super) inputs: usize,
-    pub(super) outputs: usize,
-    /// Number of inputs in a block.
-    pub(super) length: usize,
-    /// Number of pairs, `[blocks, groups, PATTERNS]`.
-    pub(super) counts: Vec<u8>,
-    /// Inputs, numbered in their block, `[pairs, 2]`.
-    pub(super) places: Vec<u8>,
-    /// For each pair, the two weights of each output that uses it, the first in the lower half.
-    pub(super) weights: Vec<u32>,
-}
-
-/// The destination of a product's sums.
-#[derive(Debug)]
-pub enum HalfOutputs<'a> {
-    /// Inputs of another layer, `[n_tiles, outputs]`.
-    Half(&'a mut [HalfLanes]),
-    /// Inputs of the heads, `[n_tiles, outputs]`.
-    Single(&'a mut [Lanes<f32>]),
+    pairs: HalfPairs,
+    weights: Vec<u32>,
 }
 
 impl HalfProduct {
@@ -88,65 +61,24 @@ impl HalfProduct {
     /// If the number of weights is not that of the connections.
     pub fn new(pattern: &SparsityPattern, weights: &[f32]) -> HalfProduct {
         assert_eq!(weights.len(), pattern.n_kept(), "weights of another layer");
-        let inputs = pattern.inputs();
-        let n_blocks = inputs.div_ceil(MAX_BLOCK).max(1);
-        let mut product = HalfProduct {
-            inputs,
-            outputs: pattern.outputs(),
-            length: inputs.div_ceil(n_blocks).max(1),
-            counts: Vec::new(),
-            places: Vec::new(),
-            weights: Vec::new(),
-        };
-        for block in 0..n_blocks {
-            let first = block * product.length;
-            let block_inputs = first..inputs.min(first + product.length);
-            for group in (0..pattern.outputs()).step_by(GROUP) {
-                for usage in 1..=PATTERNS {
-                    let uses = |&input: &usize| pattern.four(input, group) == usage;
-                    let inputs: Vec<usize> = block_inputs.clone().filter(uses).collect();
-                    product.counts.push(inputs.len().div_ceil(2) as u8);
-                    for pair in inputs.chunks(2) {
-                        product.push(pattern, weights, first, group, usage, pair);
-                    }
-                }
-            }
-        }
-        product
-    }
-
-    fn push(
-        &mut self,
-        pattern: &SparsityPattern,
-        weights: &[f32],
-        first: usize,
-        group: usize,
-        usage: usize,
-        pair: &[usize],
-    ) {
-        // An incomplete pair repeats its first input, with weight 0.
-        let places = [pair[0], pair[pair.len() - 1]];
-        self.places
-            .extend(places.map(|input| (input - first) as u8));
-        for output in (0..GROUP).filter(|q| usage >> q & 1 == 1) {
-            let weight = |input: Option<&usize>| {
-                let number = input.and_then(|&input| pattern.number(input, group + output));
-                let weight = number.map_or(0.0, |number| weights[number as usize]);
-                u32::from(rounded(weight))
-            };
-            let (low, high) = (weight(pair.first()), weight(pair.get(1)));
-            self.weights.push(low | high << 16);
+        let mut pairs = HalfPairs::forward(pattern);
+        let mut packed = Vec::new();
+        pairs.load(weights, &mut packed);
+        pairs.forget_numbers();
+        HalfProduct {
+            pairs,
+            weights: packed,
         }
     }
 
     /// Returns the number of features of a tile that it reads.
     pub fn inputs(&self) -> usize {
-        self.inputs
+        self.pairs.inputs()
     }
 
     /// Returns the number of features of a tile that it writes.
     pub fn outputs(&self) -> usize {
-        self.outputs
+        self.pairs.outputs()
     }
 
     /// Computes for each tile `y[o] = max(bias[o] + sum of weights * x, 0)` (NaN stays). `buffer` is for
@@ -162,78 +94,14 @@ impl HalfProduct {
         bias: &[f32],
         x: &[HalfLanes],
         buffer: &mut Vec<Lanes<f32>>,
-        mut y: HalfOutputs<'_>,
-    ) {
-        let n_outputs = match &y {
-            HalfOutputs::Half(y) => y.len(),
-            HalfOutputs::Single(y) => y.len(),
-        };
-        let n_tiles = n_outputs / self.outputs.max(1);
-        assert_eq!(n_outputs, n_tiles * self.outputs, "outputs of other tiles");
-        assert_eq!(x.len(), n_tiles * self.inputs, "inputs of other tiles");
-        assert_eq!(bias.len(), self.outputs, "biases of another layer");
-        buffer.resize(self.outputs, Lanes::all(0.0));
-        for tile in 0..n_tiles {
-            let x = &x[tile * self.inputs..(tile + 1) * self.inputs];
-            let own = tile * self.outputs..(tile + 1) * self.outputs;
-            let y = match &mut y {
-                HalfOutputs::Half(y) => HalfOutputs::Half(&mut y[own]),
-                HalfOutputs::Single(y) => HalfOutputs::Single(&mut y[own]),
-            };
-            match level.isa() {
-                #[cfg(target_arch = "x86_64")]
-                Isa::Avx512 if level.has_half() => {
-                    // SAFETY: the processor has AVX-512 with bfloat16, and the lengths were checked.
-                    unsafe { super::avx512_half::product(self, bias, x, buffer, y) }
-                }
-                _ => self.run_portable(bias, x, buffer, y),
-            }
-        }
-    }
-
-    /// Computes one tile with plain arithmetic: the reference for the fast kernel, and the fallback.
-    fn run_portable(
-        &self,
-        bias: &[f32],
-        x: &[HalfLanes],
-        buffer: &mut [Lanes<f32>],
         y: HalfOutputs<'_>,
     ) {
-        for (sums, &bias) in buffer.iter_mut().zip(bias) {
-            *sums = Lanes::all(bias);
-        }
-        let mut places = self.places.as_chunks::<2>().0.iter();
-        let mut weights = self.weights.iter();
-        let n_groups = self.outputs.div_ceil(GROUP).max(1);
-        for (at, &count) in self.counts.iter().enumerate() {
-            let (usage, group) = (at % PATTERNS + 1, at / PATTERNS % n_groups * GROUP);
-            let block = at / PATTERNS / n_groups * self.length;
-            for pair in places.by_ref().take(usize::from(count)) {
-                let outputs = (0..GROUP).filter(|q| usage >> q & 1 == 1);
-                for (output, &weight) in outputs.zip(weights.by_ref()) {
-                    let halves = [weight as u16, (weight >> 16) as u16].map(widened);
-                    let sums = &mut buffer[group + output].0;
-                    for (&place, weight) in pair.iter().zip(halves) {
-                        let x = &x[block + usize::from(place)].0;
-                        let sums = sums.iter_mut().zip(x);
-                        sums.for_each(|(sum, &x)| *sum += weight * widened(x));
-                    }
-                }
-            }
-        }
-        let rectified = |sum: f32| if sum < 0.0 { 0.0 } else { sum };
-        match y {
-            HalfOutputs::Half(y) => {
-                for (y, sums) in y.iter_mut().zip(buffer) {
-                    *y = HalfLanes(sums.0.map(|sum| rounded(rectified(sum))));
-                }
-            }
-            HalfOutputs::Single(y) => {
-                for (y, sums) in y.iter_mut().zip(buffer) {
-                    *y = Lanes(sums.0.map(rectified));
-                }
-            }
-        }
+        let operands = HalfOperands {
+            weights: &self.weights,
+            start: HalfStart::Bias(bias),
+            rectify: true,
+        };
+        self.pairs.run(level, operands, x, buffer, y);
     }
 }
 
@@ -241,6 +109,7 @@ impl HalfProduct {
 mod tests {
     use super::*;
     use crate::counter_rng::CounterRng;
+    use crate::kernels::sparse::WeightGradient;
 
     #[test]
     fn numbers_are_rounded_to_the_nearest() {
@@ -326,6 +195,82 @@ mod tests {
                         assert!(error <= size / 120.0 + 1e-5, "{level}: {error} of {size}");
                         assert_eq!(half.0[lane], rounded(single.0[lane]), "{level}");
                     }
+                }
+            }
+        }
+    }
+
+    /// The products of a training: backward, which continues sums of another task, and the gradients of weights.
+    #[test]
+    fn backward_products_in_half_precision_are_accurate() {
+        for (inputs, outputs, density, n_tiles) in [
+            (1, 1, 1.0, 1),
+            (7, 5, 0.5, 2),
+            (400, 9, 0.2, 3),
+            (130, 210, 0.3, 5),
+            (30, 8, 0.0, 2),
+        ] {
+            let rng = CounterRng::new(outputs as u64, "half");
+            let pattern = SparsityPattern::from_fn(inputs, outputs, |i, o| {
+                rng.uniform((i * outputs + o) as u64) < density
+            });
+            let normal = |stream: u64, i: usize| rng.at(stream).normal(i as u64) as f32;
+            let tiles = |stream: u64, width: usize| -> Vec<Lanes<f32>> {
+                let lanes = |f| Lanes(std::array::from_fn(|l| normal(stream, f * LANES + l)));
+                (0..n_tiles * width).map(lanes).collect()
+            };
+            let halves = |tiles: &[Lanes<f32>]| -> Vec<HalfLanes> {
+                tiles.iter().map(HalfLanes::of).collect()
+            };
+            let weights: Vec<f32> = (0..pattern.n_kept()).map(|i| normal(1, i)).collect();
+            let (x, dy, before) = (tiles(2, inputs), tiles(3, outputs), tiles(4, inputs));
+            let backward = HalfPairs::backward(&pattern);
+            let mut packed = Vec::new();
+            backward.load(&weights, &mut packed);
+            let gradient = WeightGradient::sparse(&pattern);
+            for level in SimdLevel::all() {
+                let mut dx = before.clone();
+                let operands = HalfOperands {
+                    weights: &packed,
+                    start: HalfStart::Outputs,
+                    rectify: false,
+                };
+                let y = HalfOutputs::Single(&mut dx);
+                backward.run(level, operands, &halves(&dy), &mut Vec::new(), y);
+                let mut sums = vec![1.0; gradient.numbers().len()];
+                gradient.add_half(level, n_tiles, &halves(&x), &halves(&dy), &mut sums);
+                for (place, (dx, before)) in dx.iter().zip(&before).enumerate() {
+                    let (tile, input) = (place / inputs, place % inputs);
+                    for (lane, (&found, &before)) in dx.0.iter().zip(&before.0).enumerate() {
+                        let term = |(output, number): (usize, u32)| {
+                            let dy = dy[tile * outputs + output].0[lane];
+                            f64::from(weights[number as usize]) * f64::from(dy)
+                        };
+                        let terms: Vec<f64> = pattern.row(input).map(term).collect();
+                        let exact = f64::from(before) + terms.iter().sum::<f64>();
+                        let size: f64 = terms.iter().map(|term| term.abs()).sum();
+                        let error = (f64::from(found) - exact).abs();
+                        assert!(error <= size / 120.0 + 1e-5, "{level}: {error} of {size}");
+                    }
+                }
+                let mut at = vec![None; pattern.n_kept()];
+                for (&number, &sum) in gradient.numbers().iter().zip(&sums) {
+                    if number != WeightGradient::NONE {
+                        at[number as usize] = Some(sum);
+                    }
+                }
+                for (input, output) in pattern.kept() {
+                    let number = pattern.number(input, output).unwrap() as usize;
+                    let lanes = (0..n_tiles * LANES).map(|row| {
+                        let (tile, lane) = (row / LANES, row % LANES);
+                        let x = x[tile * inputs + input].0[lane];
+                        f64::from(x) * f64::from(dy[tile * outputs + output].0[lane])
+                    });
+                    let terms: Vec<f64> = lanes.collect();
+                    let size: f64 = terms.iter().map(|term| term.abs()).sum();
+                    let exact = 1.0 + terms.iter().sum::<f64>();
+                    let error = (f64::from(at[number].unwrap()) - exact).abs();
+                    assert!(error <= size / 120.0 + 1e-4, "{level}: {error} of {size}");
                 }
             }
         }

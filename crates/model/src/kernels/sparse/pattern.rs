@@ -88,14 +88,6 @@ impl SparsityPattern {
         (word >> bit & 1 == 1).then(|| self.before[at] + before)
     }
 
-    /// Returns four connections of an input as bits, to output `first` and the next three; `first` must be a
-    /// multiple of 4.
-    #[inline]
-    pub(super) fn four(&self, input: usize, first: usize) -> usize {
-        let word = self.words[input * self.outputs.div_ceil(64) + first / 64];
-        (word >> (first % 64) & 0b1111) as usize
-    }
-
     /// Iterates over `(output, number)` of every kept connection of an input, by number.
     pub(super) fn row(&self, input: usize) -> impl Iterator<Item = (usize, u32)> + '_ {
         let first = input * self.outputs.div_ceil(64);

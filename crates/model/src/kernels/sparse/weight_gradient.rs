@@ -1,6 +1,7 @@
 //! Gradients of the kept weights: inputs times gradients of outputs, summed over rows.
 
 use super::column_groups::ColumnGroups;
+use super::half::HalfLanes;
 use super::pattern::{self, SparsityPattern};
 use super::square_blocks::{self, SquareBlocks};
 use crate::kernels::{Lanes, SimdLevel};
@@ -102,6 +103,26 @@ impl WeightGradient {
         match &self.order {
             Order::Sparse(columns) => columns.add(level, n_tiles, x, dy, sums),
             Order::Dense(squares) => squares.add(level, n_tiles, x, dy, sums),
+        }
+    }
+
+    /// Like [`WeightGradient::add`], of inputs and gradients in half precision, summed in single precision.
+    ///
+    /// # Panics
+    /// If a slice has a wrong length, or all connections are computed ([`WeightGradient::is_dense`]).
+    pub fn add_half(
+        &self,
+        level: SimdLevel,
+        n_tiles: usize,
+        x: &[HalfLanes],
+        dy: &[HalfLanes],
+        sums: &mut [f32],
+    ) {
+        assert_eq!(sums.len(), self.numbers.len(), "sums of another layer");
+        match &self.order {
+            _ if sums.is_empty() || n_tiles == 0 => {}
+            Order::Sparse(columns) => columns.add_half(level, n_tiles, x, dy, sums),
+            Order::Dense(_) => panic!("all connections are computed in single precision"),
         }
     }
 }

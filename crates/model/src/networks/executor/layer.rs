@@ -1,5 +1,6 @@
 //! A fully connected layer `y = x W + b`, with ReLU and dropout where it is a hidden layer.
 
+use super::half::HalfBuffers;
 use super::{GraphExecutor, NodeGradients, NodeOutputs, Sums};
 use crate::kernels::sparse::Start;
 use crate::kernels::{LANES, Lanes, tiles};
@@ -25,13 +26,19 @@ impl<R: Real> GraphExecutor<'_, R> {
         rows: &[u32],
         nodes: NodeOutputs<'_, R>,
         output: &mut [Lanes<R>],
+        half: &mut HalfBuffers,
     ) {
         let layer = &self.network.layout.layers[op.layer];
-        let bias = Start::Bias(&self.network.dense[layer.bias.clone()]);
-        let product = &self.subnet.layout.layers[op.layer].forward;
-        let weights = &self.subnet.layers[op.layer].forward;
+        let bias = &self.network.dense[layer.bias.clone()];
         let input = nodes.all(op.from);
-        product.run(self.level, weights, bias, op.rectify, input, output);
+        if self.subnet.is_half {
+            self.half_forward(op, bias, input, output, half);
+        } else {
+            let product = &self.subnet.layout.layers[op.layer].forward;
+            let weights = &self.subnet.layers[op.layer].forward;
+            let bias = Start::Bias(bias);
+            product.run(self.level, weights, bias, op.rectify, input, output);
+        }
         if let Some(dropout) = self.dropout.filter(|_| op.rectify) {
             drop_units(output, layer.outputs, rows, op.layer, dropout);
         }
@@ -66,16 +73,15 @@ impl<R: Real> GraphExecutor<'_, R> {
         let layout = &self.subnet.layout.layers[op.layer];
         let input = nodes.all(op.from);
         let weights = &mut sums.weights[op.layer];
-        let gradient = &layout.weight_gradient;
-        gradient.add(self.level, n_tiles, input, dy, weights);
-        let start = if below.started[op.from] {
-            Start::Outputs
-        } else {
-            Start::Zero
-        };
-        below.started[op.from] = true;
+        let add = std::mem::replace(&mut below.started[op.from], true);
         let dx = &mut below.gradients[op.from];
         dx.resize(input.len(), Lanes::all(R::ZERO));
+        if self.subnet.is_half {
+            return self.half_backward(op, input, dy, weights, (dx, add), below.half);
+        }
+        let gradient = &layout.weight_gradient;
+        gradient.add(self.level, n_tiles, input, dy, weights);
+        let start = if add { Start::Outputs } else { Start::Zero };
         let weights = &self.subnet.layers[op.layer].backward;
         let product = &layout.backward;
         product.run(self.level, weights, start, false, dy, dx);
