@@ -309,6 +309,15 @@ fn so_does_one_that_trains_with_both_rules_of_shrinkage() {
     cut_at(&demanding, "shared_bottom", &[30, 48, 50, 80, 96, 100]);
 }
 
+#[test]
+fn so_does_one_in_half_precision_with_one_moment_a_row() {
+    let cheap = [
+        "training.precision=\"half\"",
+        "training.table_optimizer=\"rowwise_adam\"",
+    ];
+    cut_at(&[DEMANDING, &cheap].concat(), "sparse_sharing", &[22, 80]);
+}
+
 fn ends_with_the_same_bytes(demanding: &[&str]) {
     // Steps in the warm-up, in the search and in the training.
     cut_at(demanding, "sparse_sharing", &[3, 9, 22, 40, 61, 80, 95]);

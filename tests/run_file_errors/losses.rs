@@ -233,3 +233,26 @@ fn the_click_logit_is_taken_where_the_tasks_learn_beside_each_other() {
         "{found}"
     );
 }
+
+#[test]
+fn row_wise_optimizers_are_of_tables() {
+    use ncs_train::OptimizerKind;
+    let of_tables = |sets: &[&str]| parse(RUN, sets).map(|file| file.plan.train.table_optimizer);
+    for name in ["rowwise_adam", "rowwise_adagrad"] {
+        let set = format!("training.table_optimizer={name:?}");
+        assert_eq!(of_tables(&[&set]).unwrap().kind.name(), name);
+        let found = of_tables(&[&format!("training.optimizer={name:?}")]).unwrap_err();
+        let expected = format!("set training.table_optimizer = {name:?}");
+        assert!(found.contains(&expected), "{found}");
+        let found = of_tables(&[&set, "training.parity.stale_momentum=true"]).unwrap_err();
+        assert!(found.contains("no row-wise optimizer"), "{found}");
+    }
+    let stated = "training.table_optimizer={kind=\"rowwise_adam\", beta2=0.99}";
+    let kind = of_tables(&[stated]).unwrap().kind;
+    assert!(matches!(
+        kind,
+        OptimizerKind::RowwiseAdam { beta2: 0.99, .. }
+    ));
+    let found = of_tables(&["training.table_optimizer=\"rowwise\""]).unwrap_err();
+    assert!(found.contains("training.table_optimizer"), "{found}");
+}

@@ -262,8 +262,8 @@ impl<R: Real> Subnet<R> {
     }
 
     /// Computes the products of its layers in half precision (bfloat16) from the next [`Subnet::load`] on: inputs,
-    /// gradients and copies of the weights are rounded, sums and weights stay in single precision. The gradients of layers of
-    /// which nearly all connections are kept are computed in single precision. Without effect in double precision.
+    /// gradients and copies of the weights are rounded, sums and weights stay in single precision. Without effect in double
+    /// precision.
     pub fn run_in_half(&mut self) {
         self.is_half = R::single(&[]).is_some();
     }

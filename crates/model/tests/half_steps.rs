@@ -95,7 +95,7 @@ fn gradients_in_half_precision_differ_by_rounding_only() {
     for (kind, density) in [
         (NetworkKind::SparseSharing, 0.2),
         (NetworkKind::SparseSharing, 0.6),
-        // Gradients of weights are in single precision there.
+        // Gradients of all weights, kept or not, are computed there.
         (NetworkKind::SparseSharing, 1.0),
         (NetworkKind::SharedBottom, 1.0),
         (NetworkKind::Mmoe { experts: 2 }, 1.0),
@@ -105,7 +105,7 @@ fn gradients_in_half_precision_differ_by_rounding_only() {
         // Units near 0 are switched on in one precision and off in the other.
         for (what, (half, single)) in half.iter().zip(&single).enumerate() {
             let relative = relative(half, single);
-            assert!(relative < 0.05, "{kind:?} {density} {what}: {relative}");
+            assert!(relative < 0.1, "{kind:?} {density} {what}: {relative}");
             assert!(
                 relative > 0.0,
                 "{kind:?} {density} {what} is of single precision"

@@ -925,6 +925,9 @@ class Start(TypedDict, total=False):
     moments: StartMoments
 
 
+StepPrecision = Union[Literal["single"], Literal["half"]]
+
+
 Steps = Union[Literal["alternating"], Literal["joint"]]
 
 
@@ -987,6 +990,7 @@ class Training(TypedDict, total=False):
         parity: Faults of the paper's released code, for comparison with it.
         patience: Stop once no task has improved for so many validations (default: 4 where epochs is not stated;
             otherwise all epochs are run).
+        precision: Precision of the products of the network's layers.
         refit: Train the model again on training and validation rows, once validation has chosen: from the same
             initial weights, under the same masks, for as many passes as were best. Validation figures and calibrators
             stay those of the first training.
@@ -1018,6 +1022,7 @@ class Training(TypedDict, total=False):
     optimizer: Optimizer
     parity: Parity
     patience: int
+    precision: StepPrecision
     refit: bool
     shrinkage: Shrinkage
     steps: Steps

@@ -331,3 +331,45 @@ pub(super) unsafe fn weight_gradient<const TILES: usize>(
         }
     }
 }
+
+/// Adds the gradients of the weights of a square, of 4 inputs and 4 outputs, over some tiles to `sums`. `widths` are the
+/// numbers of features of a tile, of `x` and of `dy`.
+///
+/// # Safety
+/// The processor must have AVX-512 (F, BW, DQ, VL, BF16); `sides` are features of the tiles, of which `x` and `dy` have as
+/// many.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
+pub(super) unsafe fn square(
+    [inputs, outputs]: [usize; 2],
+    [rows, columns]: [[usize; 4]; 2],
+    x: &[HalfLanes],
+    dy: &[HalfLanes],
+    sums: &mut [f32; 16],
+) {
+    let mut parts = [[_mm512_setzero_ps(); 4]; 4];
+    for tile in 0..dy.len() / outputs {
+        // SAFETY: the caller guarantees the features.
+        unsafe {
+            let x = x.as_ptr().add(tile * inputs);
+            let dy = dy.as_ptr().add(tile * outputs);
+            unroll!(W in [0 1] {
+                let mut gradients = [_mm512_setzero_si512(); 4];
+                unroll!(Q in [0 1 2 3] {
+                    let dy = dy.add(columns[Q]).cast::<u16>();
+                    gradients[Q] = _mm512_load_si512(dy.add(W * VECTOR).cast());
+                });
+                unroll!(P in [0 1 2 3] {
+                    let x = x.add(rows[P]).cast::<u16>();
+                    let x = _mm512_load_si512(x.add(W * VECTOR).cast());
+                    unroll!(Q in [0 1 2 3] {
+                        parts[P][Q] = dot(parts[P][Q], gradients[Q], x);
+                    });
+                });
+            });
+        }
+    }
+    unroll!(P in [0 1 2 3] {
+        // SAFETY: the processor has AVX-512, and there are 16 sums.
+        unsafe { <__m512 as Vector<f32>>::add_sums(parts[P], sums.as_mut_ptr().add(P * 4)) };
+    });
+}

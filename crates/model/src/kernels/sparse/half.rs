@@ -227,8 +227,15 @@ mod tests {
             let backward = HalfPairs::backward(&pattern);
             let mut packed = Vec::new();
             backward.load(&weights, &mut packed);
-            let gradient = WeightGradient::sparse(&pattern);
-            for level in SimdLevel::all() {
+            let orders = [
+                WeightGradient::sparse(&pattern),
+                WeightGradient::dense(&pattern),
+            ];
+            for (gradient, level) in orders.iter().flat_map(|order| {
+                SimdLevel::all()
+                    .into_iter()
+                    .map(move |level| (order, level))
+            }) {
                 let mut dx = before.clone();
                 let operands = HalfOperands {
                     weights: &packed,

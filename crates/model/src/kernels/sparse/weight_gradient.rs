@@ -109,7 +109,7 @@ impl WeightGradient {
     /// Like [`WeightGradient::add`], of inputs and gradients in half precision, summed in single precision.
     ///
     /// # Panics
-    /// If a slice has a wrong length, or all connections are computed ([`WeightGradient::is_dense`]).
+    /// If a slice has a wrong length.
     pub fn add_half(
         &self,
         level: SimdLevel,
@@ -122,7 +122,7 @@ impl WeightGradient {
         match &self.order {
             _ if sums.is_empty() || n_tiles == 0 => {}
             Order::Sparse(columns) => columns.add_half(level, n_tiles, x, dy, sums),
-            Order::Dense(_) => panic!("all connections are computed in single precision"),
+            Order::Dense(squares) => squares.add_half(level, n_tiles, x, dy, sums),
         }
     }
 }

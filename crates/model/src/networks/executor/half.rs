@@ -61,9 +61,7 @@ impl<R: Real> GraphExecutor<'_, R> {
             return;
         };
         let half_dy = rounded(self.level, single_dy, &mut half.dy);
-        if gradient.is_dense() {
-            gradient.add(self.level, n_tiles, input, dy, sums);
-        } else if let Some(sums) = R::single_mut(sums) {
+        if let Some(sums) = R::single_mut(sums) {
             let x = rounded(self.level, x, &mut half.x);
             gradient.add_half(self.level, n_tiles, x, half_dy, sums);
         }
