@@ -24,6 +24,7 @@ mod reference;
 mod schema;
 mod search_types;
 mod sequences;
+mod smoothing;
 mod start;
 mod tasks;
 mod times;

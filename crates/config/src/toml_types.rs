@@ -297,6 +297,11 @@ pub(crate) struct Task {
     #[serde(default = "unit")]
     #[schemars(extend("exclusiveMinimum" = 0.0))]
     pub(crate) weight: f64,
+    /// Share by which the labels of training rows are moved towards the task's rate: y becomes (1 - label_smoothing) y +
+    /// label_smoothing rate. The mean of the predictions stays, and calibration restores their spread.
+    #[serde(default, skip_serializing_if = "is_nought")]
+    #[schemars(range(min = 0.0), extend("exclusiveMaximum" = 1.0))]
+    pub(crate) label_smoothing: f64,
     /// Column with the weight of each row in the task's loss and metrics, a finite number of at least 0; without it,
     /// every row counts once. (`weight` is the factor of the whole task.)
     pub(crate) weight_column: Option<String>,
@@ -315,6 +320,10 @@ pub(crate) struct Task {
 
 fn unit() -> f64 {
     1.0
+}
+
+fn is_nought(number: &f64) -> bool {
+    *number == 0.0
 }
 
 /// Labels that become known after a while.

@@ -12,7 +12,8 @@ use super::funnel;
 use super::given_masks;
 use super::problem::hint;
 use super::rates;
-use super::toml_types::{self, Density};
+use super::smoothing;
+use super::toml_types::{self, Density, Epochs};
 use super::units;
 
 /// The network and how it learns; `data` says whether there are rows to choose by.
@@ -190,8 +191,22 @@ const PATIENCE: u32 = 4;
 
 /// As stated; by default, a training whose length is not stated runs until validation no longer improves.
 fn patience(training: &toml_types::Training) -> Option<u32> {
-    let chooses = training.epochs.is_none() && training.keep != Keep::Last;
+    let chooses = stated_epochs(training).is_none() && training.keep != Keep::Last;
     training.patience.or(chooses.then_some(PATIENCE))
+}
+
+/// Returns the number of epochs that the run file states; `None` for "auto".
+fn stated_epochs(training: &toml_types::Training) -> Option<u32> {
+    training.epochs.and_then(Epochs::stated)
+}
+
+/// With `epochs = "auto"` something has to end the training.
+fn automatic_epochs(training: &toml_types::Training, checks: &mut Checks<'_>) {
+    if training.epochs == Some(Epochs::Auto) && patience(training).is_none() {
+        let text = "training.epochs = \"auto\" trains until validation no longer improves, and keep = \"last\" compares no \
+                    validations; state patience, the number of epochs, or another keep";
+        checks.say(&["training", "epochs"], text);
+    }
 }
 
 fn train(
@@ -202,11 +217,12 @@ fn train(
     let training = &config.training;
     let table_rate = training.table_learning_rate;
     let patience = patience(training);
+    automatic_epochs(training, checks);
     TrainPlan {
         seed: config.seed,
         threads: config.threads.unwrap_or_else(cores),
         batch: training.batch,
-        epochs: training.epochs.unwrap_or(match patience {
+        epochs: stated_epochs(training).unwrap_or(match patience {
             Some(_) => EPOCHS_WITH_PATIENCE,
             None => EPOCHS,
         }),
@@ -218,7 +234,9 @@ fn train(
         shrinkage: training.shrinkage,
         precision: training.precision,
         id_dropout: training.id_dropout,
-        average: Some(config.training.average).filter(|&decay| decay > 0.0),
+        field_dropout: training.field_dropout,
+        label_smoothing: smoothing::plan(config, checks),
+        average: training.average.plan(),
         optimizer: Optimizer {
             learning_rate: training.learning_rate,
             kind: training.optimizer.0,

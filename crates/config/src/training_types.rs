@@ -4,8 +4,8 @@ use super::kind_or_table::KindOrTable;
 use ncs_model::Gram;
 use ncs_train::entire_space::Propensity;
 use ncs_train::{
-    Balance, Decay, IdDropoutPlan, Keep, OptimizerKind, Shrinkage, ShrinkageRule, StepPrecision,
-    Steps,
+    AverageStart, Balance, Decay, IdDropoutPlan, Keep, OptimizerKind, Shrinkage, ShrinkageRule,
+    StepPrecision, Steps,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -101,9 +101,10 @@ pub(crate) enum NetworkKind {
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Training {
-    /// Most passes over the training rows (default: until patience ends it, 30 at most; 3 with keep = "last").
-    #[schemars(range(min = 1, max = 1_000_000))]
-    pub(crate) epochs: Option<u32>,
+    /// Most passes over the training rows, or "auto": until validation no longer improves, 30 at most, with several
+    /// validations in each pass, so that a log whose ids are overfitted after one pass is read about once. Default: "auto", and 3
+    /// with keep = "last".
+    pub(crate) epochs: Option<Epochs>,
     /// Rows a step (default: 512, more from a million training rows on, 4096 at most).
     #[schemars(range(min = 1))]
     pub(crate) batch: Option<usize>,
@@ -125,10 +126,13 @@ pub(crate) struct Training {
     /// Share of ids that become unknown in a training step, so that the model learns to score ids that it has never
     /// seen: "auto", column by column as many as are unknown in the validation rows; or a share of all.
     pub(crate) id_dropout: IdDropoutPlan,
-    /// Decay, a step, of the running average of layers and heads that is validated and kept in the place of the
-    /// last weights; 0: none.
+    /// Probability that a field is dropped from a row in a training step: its whole vector, or all its numbers, are 0, and
+    /// those of the other fields are scaled by 1 / (1 - field_dropout).
     #[schemars(range(min = 0.0), extend("exclusiveMaximum" = 1.0))]
-    pub(crate) average: f64,
+    pub(crate) field_dropout: f64,
+    /// Running average over steps of layers and heads, that is validated and kept in the place of the last weights: its
+    /// decay a step, or "ema" for 0.99, or a table; 0: none.
+    pub(crate) average: Average,
     /// The optimizer of the network.
     pub(crate) optimizer: KindOrTable<OptimizerKind>,
     /// The optimizer of the tables; without it, the network's.
@@ -189,7 +193,8 @@ impl Default for Training {
             precision: StepPrecision::Single,
             click_logit: ClickLogit::None,
             id_dropout: IdDropoutPlan::Auto,
-            average: 0.99,
+            field_dropout: 0.0,
+            average: Average::Ema,
             optimizer: KindOrTable(OptimizerKind::adam()),
             table_optimizer: None,
             learning_rate: 0.001,
@@ -206,6 +211,80 @@ impl Default for Training {
             checkpoint_steps: 1000,
             parity: Parity::default(),
         }
+    }
+}
+
+/// Passes over the training rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Epochs {
+    /// Until no task has improved for `patience` validations (default: 4), 30 at most.
+    Auto,
+    /// So many at most.
+    #[serde(untagged)]
+    Most(#[schemars(range(min = 1, max = 1_000_000))] u32),
+}
+
+impl Epochs {
+    /// Returns the number of passes, if it is stated.
+    pub(crate) fn stated(self) -> Option<u32> {
+        match self {
+            Epochs::Auto => None,
+            Epochs::Most(most) => Some(most),
+        }
+    }
+}
+
+/// Running average of layers and heads.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Average {
+    /// An exponential moving average with decay 0.99.
+    Ema,
+    /// One with this decay a step; 0: none.
+    #[serde(untagged)]
+    Decay(#[schemars(range(min = 0.0), extend("exclusiveMaximum" = 1.0))] f64),
+    /// With settings.
+    #[serde(untagged)]
+    With(AverageSettings),
+}
+
+/// An exponential moving average.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct AverageSettings {
+    /// Decay a step.
+    #[schemars(extend("exclusiveMinimum" = 0.0, "exclusiveMaximum" = 1.0))]
+    pub(crate) decay: f64,
+    /// The first steps.
+    pub(crate) start: AverageStart,
+}
+
+impl Default for AverageSettings {
+    fn default() -> AverageSettings {
+        AverageSettings {
+            decay: 0.99,
+            start: AverageStart::Growing,
+        }
+    }
+}
+
+impl Average {
+    /// Returns the average as a training keeps it; `None`: none.
+    pub(crate) fn plan(self) -> Option<ncs_train::Average> {
+        let settings = match self {
+            Average::Ema => AverageSettings::default(),
+            Average::Decay(0.0) => return None,
+            Average::Decay(decay) => AverageSettings {
+                decay,
+                ..AverageSettings::default()
+            },
+            Average::With(settings) => settings,
+        };
+        Some(ncs_train::Average {
+            decay: settings.decay,
+            start: settings.start,
+        })
     }
 }
 

@@ -29,14 +29,24 @@ use loss::Loss;
 use ncs_features::Batch;
 use rayon::prelude::*;
 
-/// Dropout of hidden units in a training step: each is dropped with probability `rate`, the others are scaled
-/// by `1 / (1 - rate)` (Srivastava et al. 2014).
+/// Dropout in a training step: each hidden unit of each row is dropped with probability `rate`, the others are scaled
+/// by `1 / (1 - rate)` (Srivastava et al. 2014); and likewise each field of each row with probability `field_rate`.
 #[derive(Clone, Copy, Debug)]
 pub struct Dropout {
-    /// In (0, 1).
+    /// Probability of hidden units, in [0, 1).
     pub rate: f64,
+    /// Probability of fields, in [0, 1): the whole vector of a field, or all its numbers, before the Gram matrix.
+    pub field_rate: f64,
     /// The random numbers of this step.
     pub rng: CounterRng,
+}
+
+impl Dropout {
+    /// Returns the random numbers that decide about the rows of a field: a stream beside those of the subnets, so that
+    /// all subnets of a step see the same input.
+    fn rng_of_field(&self, field: usize) -> CounterRng {
+        self.rng.at(u64::MAX).at(field as u64)
+    }
 }
 
 /// The buffers of a pass; they grow to the largest batch and are reused.

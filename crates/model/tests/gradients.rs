@@ -352,6 +352,7 @@ fn a_reused_workspace_discards_layers_of_other_tasks() {
 fn gradients_with_dropout_are_correct() {
     let dropout = Some(Dropout {
         rate: 0.3,
+        field_rate: 0.0,
         rng: CounterRng::new(9, "dropout"),
     });
     check(NetworkKind::SparseSharing, Gram::Full, &[6, 4], 1, dropout);
@@ -362,6 +363,64 @@ fn gradients_with_dropout_are_correct() {
         2,
         dropout,
     );
+}
+
+#[test]
+fn gradients_with_dropout_of_fields_are_correct() {
+    use Gram::{Full, None as NoGram, Triangle};
+    let of = |rate| {
+        Some(Dropout {
+            rate,
+            field_rate: 0.25,
+            rng: CounterRng::new(9, "dropout"),
+        })
+    };
+    check(NetworkKind::SparseSharing, Full, &[6, 4], 2, of(0.3));
+    check(NetworkKind::SharedBottom, Triangle, &[6, 4], 1, of(0.0));
+    check(NetworkKind::CrossStitch, NoGram, &[4], 2, of(0.0));
+    check(NetworkKind::Linear, Triangle, &[], 1, of(0.0));
+}
+
+#[test]
+fn a_dropped_field_is_zero_for_its_row_and_the_others_are_scaled() {
+    let mut model = model(NetworkKind::Linear, Gram::None, &[]);
+    let rate = 0.25;
+    let logits = |model: &Model<f64>, dropout| {
+        let mut workspace = Workspace::new(2);
+        learn(model, 0, &[0], dropout, &mut workspace);
+        workspace.logits(0)
+    };
+    // A linear model is a layer of one output, and a head of one weight.
+    let layout = model.network(0).layout.clone();
+    let weights = layout.layers[0].weights.clone();
+    model.network_mut(0).dense[layout.layers[0].bias.start] = 0.0;
+    model.network_mut(0).dense[layout.heads[0].bias.start] = 0.5;
+    // Field by field, each with the weights of the others at 0.
+    let mut n_dropped = 0;
+    let width = model.spec().plan.dim;
+    for field in 0..6 {
+        let mut alone = model.clone();
+        for (i, at) in weights.clone().enumerate() {
+            if !(field * width..(field + 1) * width).contains(&i) {
+                alone.network_mut(0).dense[at] = 0.0;
+            }
+        }
+        let dropout = Dropout {
+            rate: 0.0,
+            field_rate: rate,
+            rng: CounterRng::new(7, "fields"),
+        };
+        let (whole, dropped) = (logits(&alone, None), logits(&alone, Some(dropout)));
+        for (&whole, &dropped) in whole.iter().zip(&dropped) {
+            let is_dropped = dropped == 0.5;
+            let expected = 0.5 + (whole - 0.5) / (1.0 - rate);
+            assert!(is_dropped || (dropped - expected).abs() < 1e-12);
+            n_dropped += usize::from(is_dropped && whole != 0.5);
+        }
+        assert_eq!(dropped, logits(&alone, Some(dropout)), "the same step");
+    }
+    let share = n_dropped as f64 / (6 * ROWS) as f64;
+    assert!((0.15..0.35).contains(&share), "{share}");
 }
 
 #[test]
@@ -399,6 +458,7 @@ fn a_pruned_connection_has_no_gradient_and_no_effect() {
 fn gradients_of_a_coupled_loss_are_correct_with_an_auxiliary_head() {
     let dropout = Dropout {
         rate: 0.3,
+        field_rate: 0.1,
         rng: CounterRng::new(8, "dropout"),
     };
     for (kind, auxiliary_head_of, dropout) in [

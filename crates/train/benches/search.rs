@@ -120,6 +120,8 @@ fn plan() -> TrainPlan {
         shrinkage: Shrinkage::Conversions,
         precision: StepPrecision::Single,
         id_dropout: ncs_train::IdDropoutPlan::None,
+        field_dropout: 0.0,
+        label_smoothing: vec![],
         average: None,
         optimizer: ADAM,
         table_optimizer: ADAM,

@@ -3,6 +3,7 @@
 use crate::earlier::Earlier;
 use crate::evidence::RowShrinkage;
 use crate::id_dropout::IdDropout;
+use crate::label_smoothing::LabelSmoothing;
 use crate::moments::EarlierMoments;
 use crate::phase::Phase;
 use crate::plan::TrainPlan;
@@ -41,6 +42,8 @@ pub(crate) struct SearchContext<'a> {
     pub(crate) stop: &'a AtomicBool,
     pub(crate) evidence: Vec<Option<RowShrinkage>>,
     pub(crate) id_dropout: IdDropout,
+    /// Label smoothing of each task; empty: no task's labels are smoothed.
+    pub(crate) smoothings: Vec<Option<LabelSmoothing>>,
     /// Label counts whose positive rates initialise the biases of the heads.
     pub(crate) bias_counts: &'a LabelCounts,
     /// For each table the vectors at which its rows begin; empty: at random ones.
@@ -93,6 +96,7 @@ impl SearchContext<'_> {
             stop: self.stop,
             evidence: &self.evidence,
             id_dropout: &self.id_dropout,
+            smoothings: &self.smoothings,
             moments: self.moments,
         }
     }

@@ -18,6 +18,7 @@ pub mod events;
 mod evidence;
 mod gradient_sums;
 pub mod id_dropout;
+pub mod label_smoothing;
 mod late;
 pub mod lifetimes;
 pub mod loss;
@@ -39,6 +40,7 @@ mod taken;
 mod tensors;
 mod trainer;
 
+pub use averages::{Average, AverageStart};
 pub use context::Training;
 pub use earlier::{Earlier, merged_tasks};
 pub use error::TrainError;

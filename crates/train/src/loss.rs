@@ -12,6 +12,7 @@
 
 pub use ncs_model::sigmoid;
 
+use crate::label_smoothing::LabelSmoothing;
 use crate::late;
 use ncs_features::schema::Objective;
 use ncs_features::{LateMethod, RowTerms};
@@ -75,6 +76,7 @@ pub struct BatchLoss<'a> {
     labels: &'a [f32],
     terms: &'a RowTerms,
     late: Option<LateMethod>,
+    smoothing: Option<LabelSmoothing>,
     /// Sum of the weights of the rows that count.
     mass: f64,
     /// Factor of the mean in the gradients.
@@ -98,6 +100,7 @@ impl<'a> BatchLoss<'a> {
             labels,
             terms,
             late: None,
+            smoothing: None,
             mass: counted.map(|row| terms.weight(row)).sum(),
             weight,
         }
@@ -106,6 +109,15 @@ impl<'a> BatchLoss<'a> {
     /// Returns the loss for labels that were known at a moment: see [`ncs_features::LateMethod`].
     pub fn known_by(self, late: Option<LateMethod>) -> BatchLoss<'a> {
         BatchLoss { late, ..self }
+    }
+
+    /// Returns the loss for smoothed labels: see [`LabelSmoothing`]. Only a cross-entropy has them.
+    pub fn smoothed(self, smoothing: Option<LabelSmoothing>) -> BatchLoss<'a> {
+        let fits = self.objective == Objective::CrossEntropy;
+        BatchLoss {
+            smoothing: smoothing.filter(|_| fits),
+            ..self
+        }
     }
 
     /// Sum of the weights of the rows of the batch that count: their number where each counts once.
@@ -120,8 +132,13 @@ impl<'a> BatchLoss<'a> {
 
     /// Returns the weighted loss of one row of the batch, before any mean; `None` if it does not count.
     pub fn row(&self, row: usize, logit: f64) -> Option<RowLoss> {
-        let logit = logit + self.terms.offset(row);
+        let offset = self.terms.offset(row);
+        let logit = logit + offset;
         let label = self.labels[row];
+        if let Some(smoothing) = self.smoothing.filter(|_| !label.is_nan()) {
+            let label = smoothing.label(label.into(), offset);
+            return Some(cross_entropy(logit, label).times(self.terms.weight(row)));
+        }
         let of_late = self.late.and_then(|method| {
             let known_share = self.terms.known_shares.get(row)?;
             late::row_loss(method, logit, label, *known_share)

@@ -1,5 +1,6 @@
 //! Settings of one training phase of a run.
 
+use crate::averages::Average;
 use crate::plan::Keep;
 use crate::step_budget::StepBudget;
 use ncs_readers::batches::Rows;
@@ -21,8 +22,8 @@ pub(crate) struct Phase {
     pub(crate) patience: Option<u32>,
     /// If true, validates at the end even if `keep` and `patience` do not require it.
     pub(crate) validates: bool,
-    /// Decay of the moving average of layers and heads that is validated and kept; `None`: no averaging.
-    pub(crate) average: Option<f64>,
+    /// Moving average of layers and heads that is validated and kept; `None`: no averaging.
+    pub(crate) average: Option<Average>,
     /// For each slot, the step after which its weights are kept, regardless of validation; the training ends with the
     /// last. If empty, validation decides.
     pub(crate) keep_at: Vec<u64>,

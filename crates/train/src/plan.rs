@@ -1,5 +1,6 @@
 //! Training settings of the run file, checked before the first row is read.
 
+use crate::averages::Average;
 use crate::entire_space::FunnelLoss;
 use crate::evidence::ShrinkageRule;
 use crate::id_dropout::IdDropoutPlan;
@@ -10,6 +11,10 @@ use serde::{Deserialize, Serialize, Serializer};
 use std::sync::Arc;
 
 fn is_zero(x: &f32) -> bool {
+    *x == 0.0
+}
+
+fn is_nought(x: &f64) -> bool {
     *x == 0.0
 }
 
@@ -32,9 +37,14 @@ pub struct TrainPlan {
     pub funnel: Option<FunnelLoss>,
     /// Id dropout.
     pub id_dropout: IdDropoutPlan,
-    /// Decay of the moving average of layers and heads that is validated and kept, in (0, 1); `None`: no
-    /// averaging.
-    pub average: Option<f64>,
+    /// Share of dropout of fields, in [0, 1): see [`ncs_model::Dropout::field_rate`].
+    #[serde(skip_serializing_if = "is_nought")]
+    pub field_dropout: f64,
+    /// For each task the share of label smoothing, in [0, 1); empty: none. See [`crate::label_smoothing`].
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub label_smoothing: Vec<f64>,
+    /// Moving average of layers and heads that is validated and kept; `None`: no averaging.
+    pub average: Option<Average>,
     /// Shrinkage of table rows for a task that counts the rows of another; `None`: no shrinkage.
     pub evidence: Option<ShrinkageRule>,
     /// Tasks to which this shrinkage applies.

@@ -57,6 +57,7 @@ pub(crate) fn run(
         stop: context.stop,
         evidence: Vec::new(),
         id_dropout: context.id_dropout.clone(),
+        smoothings: context.smoothings.clone(),
         bias_counts: context.bias_counts,
         initial_rows: context.initial_rows,
         earlier: context.earlier,

@@ -6,6 +6,7 @@ use crate::error::TrainError;
 use crate::events::{Event, Listener};
 use crate::evidence;
 use crate::id_dropout::IdDropout;
+use crate::label_smoothing;
 use crate::lifetimes;
 use crate::moments::EarlierMoments;
 use crate::outcome::{self, Start};
@@ -218,6 +219,7 @@ impl Run<'_> {
                 &id_dropout,
             )?,
             id_dropout,
+            smoothings: label_smoothing::of_tasks(self.plan, self.train.label_counts()),
             bias_counts: self.train.label_counts(),
             initial_rows: self.initial_rows,
             earlier: self.earlier,

@@ -1,6 +1,7 @@
 //! Loss of one step: tasks, labels and weights.
 
 use crate::entire_space::{FunnelBatch, FunnelLoss, FunnelWeights};
+use crate::label_smoothing::LabelSmoothing;
 use crate::loss::{self, BatchLoss};
 use ncs_features::{Batch, Task};
 use ncs_model::{Dropout, Gradient, HeadRows, Network, Subnet, Workspace};
@@ -86,6 +87,15 @@ impl<'a> StepLoss<'a> {
             heads: heads.iter().enumerate().map(head).collect(),
             funnel,
         }
+    }
+
+    /// Returns the same loss with the smoothed labels of tasks.
+    pub(crate) fn smoothed(mut self, smoothings: &[Option<LabelSmoothing>]) -> StepLoss<'a> {
+        for head in &mut self.heads {
+            let smoothing = head.task.and_then(|task| *smoothings.get(task)?);
+            head.loss = head.loss.map(|loss| loss.smoothed(smoothing));
+        }
+        self
     }
 
     /// Adds these numbers, one for each row of the batch, to the logit of a task.

@@ -12,6 +12,7 @@ use crate::events::{Event, Listener, Resumed};
 use crate::evidence::RowShrinkage;
 use crate::gradient_sums::GradientSums;
 use crate::id_dropout::IdDropout;
+use crate::label_smoothing::LabelSmoothing;
 use crate::moments::EarlierMoments;
 use crate::optim::{OptimSettings, Optimizers, ParityDeviations};
 use crate::phase::Phase;
@@ -42,6 +43,8 @@ pub(crate) struct TrainerContext<'a> {
     /// Row shrinkage of each task; `None`: no shrinkage.
     pub(crate) evidence: &'a [Option<RowShrinkage>],
     pub(crate) id_dropout: &'a IdDropout,
+    /// Label smoothing of each task; empty: no task's labels are smoothed.
+    pub(crate) smoothings: &'a [Option<LabelSmoothing>],
     /// Optimizer moments of an earlier training; `None`: they start at zero.
     pub(crate) moments: Option<&'a EarlierMoments>,
 }
@@ -107,7 +110,7 @@ impl<'a> Trainer<'a> {
             subnets: Vec::new(),
             doubted: Vec::new(),
             gradients: Vec::new(),
-            averages: phase.average.map(|decay| Averages::new(decay, &model)),
+            averages: phase.average.map(|average| Averages::new(average, &model)),
             clock: checkpoint::Clock::start(trainer_context.checkpoint_every),
             trainer_context,
             phase,

@@ -2,8 +2,8 @@
 
 use ncs_train::entire_space::{EntireSpace, Propensity};
 use ncs_train::{
-    CommonUnits, Control, IdDropoutPlan, Optimizer, OptimizerKind, SearchKind, SearchPlan,
-    Shrinkage, ShrinkageRule, StepPrecision, TrainPlan,
+    Average, AverageStart, CommonUnits, Control, IdDropoutPlan, Optimizer, OptimizerKind,
+    SearchKind, SearchPlan, Shrinkage, ShrinkageRule, StepPrecision, TrainPlan,
 };
 
 use ncs_config::RunPlan;
@@ -34,9 +34,7 @@ pub(super) fn of(plan: &RunPlan, train_rows: u64) -> Vec<(String, String)> {
         ),
         (
             "averaged weights",
-            train
-                .average
-                .map_or("no".to_owned(), |decay| format!("decay {decay}")),
+            train.average.map_or("no".to_owned(), average_in_words),
         ),
         (
             "refit on all rows",
@@ -52,6 +50,12 @@ pub(super) fn of(plan: &RunPlan, train_rows: u64) -> Vec<(String, String)> {
     ]);
     if train.precision == StepPrecision::Half {
         settings.push(("precision of the layers", "half (bfloat16)".to_owned()));
+    }
+    if train.field_dropout > 0.0 {
+        settings.push(("dropout of fields", train.field_dropout.to_string()));
+    }
+    if !train.label_smoothing.is_empty() {
+        settings.push(("label smoothing", format!("{:?}", train.label_smoothing)));
     }
     if let Some(kappa) = train.kappa {
         let how = if kappa.permuted {
@@ -120,6 +124,14 @@ fn optimizer_in_words(optimizer: Optimizer) -> String {
             format!("{rowwise}Adagrad, rate {rate}, epsilon {epsilon:e}")
         }
     }
+}
+
+fn average_in_words(average: Average) -> String {
+    let start = match average.start {
+        AverageStart::Growing => "",
+        AverageStart::Unbiased => ", unbiased from the first step",
+    };
+    format!("decay {}{start}", average.decay)
 }
 
 fn loss_in_words(plan: &TrainPlan) -> String {

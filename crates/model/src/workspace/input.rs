@@ -47,14 +47,34 @@ impl<R: Real> ChunkRunner<'_, R> {
             fields.prefetch(vector_fields.peek().copied(), rows.clone());
             fields.vectors(f, rows.clone(), pooled);
             tiles::into_lanes(self.level, pooled, dim, lanes);
+            self.drop_field(f, rows.clone(), lanes);
         }
         for (f, places) in spec.number_fields() {
             let numbers = &mut numbers[places];
             let is_vector = spec.fields[f].vector.is_some();
             numbers::fill_lanes(is_vector, &self.batch.fields[f], rows.clone(), numbers);
+            self.drop_field(f, rows.clone(), numbers);
         }
         if !gram.is_empty() {
             tiles::gram(self.level, interaction.fields, dim, vectors, gram);
+        }
+    }
+
+    /// Multiplies the numbers of a field, `lanes`, by the factor of each row in a step with dropout of fields: 0 where the
+    /// field is dropped, and `1 / (1 - field_rate)` elsewhere. Going backward, the same turns gradients of what the layers
+    /// have seen into those of the vectors.
+    fn drop_field(&self, field: usize, rows: impl Iterator<Item = usize>, lanes: &mut [Lanes<R>]) {
+        let Some(dropout) = self.dropout.filter(|dropout| dropout.field_rate > 0.0) else {
+            return;
+        };
+        let rng = dropout.rng_of_field(field);
+        let kept = R::of(1.0 / (1.0 - dropout.field_rate));
+        for (place, row) in rows.enumerate() {
+            let is_dropped = rng.uniform(row as u64) < dropout.field_rate;
+            let factor = if is_dropped { R::ZERO } else { kept };
+            for lanes in lanes.iter_mut() {
+                lanes.0[place] = lanes.0[place] * factor;
+            }
         }
     }
 
@@ -89,7 +109,13 @@ impl<R: Real> ChunkRunner<'_, R> {
             buffer.as_mut_slice()
         };
         let add = d_vectors.add && is_consecutive;
-        for (f, lanes) in gradients.chunks_exact(dim).enumerate() {
+        let vector_fields = self.network.spec.vector_fields();
+        for ((f, lanes), field) in gradients
+            .chunks_exact_mut(dim)
+            .enumerate()
+            .zip(vector_fields)
+        {
+            self.drop_field(field, rows.iter().map(|&row| row as usize), lanes);
             let target = &mut target[f * dim..];
             tiles::into_rows(self.level, lanes, rows.len(), width, add, target);
         }

@@ -281,3 +281,71 @@ fn losses_and_gradients_are_those_of_the_reference() {
         }
     }
 }
+
+#[test]
+fn gradients_of_smoothed_labels_are_those_of_finite_differences() {
+    let labels = [1.0, 0.0, f32::NAN, 1.0, 0.0];
+    let logits = [0.3, -1.2, 0.7, 4.0, -5.0_f64];
+    let terms = RowTerms {
+        weights: vec![1.0, 2.0, 1.0, 0.5, 3.0],
+        negative_rates: vec![1.0, 0.1, 0.1, 0.2, 1.0],
+        ..RowTerms::default()
+    };
+    let smoothing = LabelSmoothing::new(0.2, 0.05);
+    let batch = BatchLoss::new(Objective::CrossEntropy, &labels, &terms, 1.0);
+    let batch = batch.smoothed(Some(smoothing));
+    for (row, &logit) in logits.iter().enumerate() {
+        let Some(found) = batch.row(row, logit) else {
+            assert!(labels[row].is_nan());
+            continue;
+        };
+        let moved = |by: f64| batch.row(row, logit + by).unwrap().loss;
+        let expected = (moved(1e-5) - moved(-1e-5)) / 2e-5;
+        assert!((found.gradient - expected).abs() < 1e-8, "row {row}");
+    }
+}
+
+#[test]
+fn smoothed_labels_have_the_mean_of_the_labels_and_bound_the_logit() {
+    // One click in 20 rows: the best constant prediction stays 0.05.
+    let labels: Vec<f32> = (0..20).map(|row| f32::from(u8::from(row == 3))).collect();
+    let terms = RowTerms::default();
+    let batch = BatchLoss::new(Objective::CrossEntropy, &labels, &terms, 1.0);
+    let batch = batch.smoothed(Some(LabelSmoothing::new(0.3, 0.05)));
+    let gradient_at = |logit: f64| -> f64 {
+        let rows = (0..20).map(|row| batch.row(row, logit).unwrap().gradient);
+        rows.sum()
+    };
+    assert!(gradient_at((0.05_f64 / 0.95).ln()).abs() < 1e-12);
+    // A row that always clicks is best predicted by (1 - e) + e u.
+    let most: f64 = 0.7 + 0.3 * 0.05;
+    let of_click = |p: f64| batch.row(3, (p / (1.0 - p)).ln()).unwrap().gradient;
+    assert!(of_click(most).abs() < 1e-12 && of_click(0.9) > 0.0);
+    // Where 9 of 10 rows without a click are left out, clicks are 1 of 2.9 rows, and predictions are still of all rows.
+    let kept = RowTerms {
+        negative_rates: vec![0.1; 20],
+        ..RowTerms::default()
+    };
+    let rows: Vec<f32> = (0..29).map(|row| f32::from(u8::from(row < 10))).collect();
+    let kept = RowTerms {
+        negative_rates: vec![0.1; rows.len()],
+        ..kept
+    };
+    let batch = BatchLoss::new(Objective::CrossEntropy, &rows, &kept, 1.0);
+    let batch = batch.smoothed(Some(LabelSmoothing::new(0.3, 10.0 / 200.0)));
+    let sum: f64 = (0..rows.len())
+        .map(|row| batch.row(row, (0.05_f64 / 0.95).ln()).unwrap().gradient)
+        .sum();
+    assert!(sum.abs() < 1e-9, "{sum}");
+}
+
+#[test]
+fn only_a_cross_entropy_is_smoothed() {
+    let (labels, terms) = ([1.0, 0.0], RowTerms::default());
+    for objective in objectives() {
+        let plain = BatchLoss::new(objective, &labels, &terms, 1.0);
+        let smoothed = plain.smoothed(Some(LabelSmoothing::new(0.2, 0.3)));
+        let is_changed = plain.row(0, 0.4) != smoothed.row(0, 0.4);
+        assert_eq!(is_changed, objective == Objective::CrossEntropy);
+    }
+}

@@ -155,7 +155,8 @@ impl Trainer<'_> {
         };
         // A joint loss does not apply while each task's gradients are accumulated.
         let funnel = plan.funnel.filter(|_| !alone && self.gradients.is_empty());
-        let mut loss = StepLoss::new(specs, batch, heads, weight, funnel);
+        let smoothings = self.trainer_context.smoothings;
+        let mut loss = StepLoss::new(specs, batch, heads, weight, funnel).smoothed(smoothings);
         if let Some(taken) = taken {
             loss.take(taken.to, &taken.added);
         }
@@ -197,9 +198,11 @@ impl Trainer<'_> {
 
     fn dropout(&self, turn: u64) -> Option<Dropout> {
         let rate = f64::from(self.model.spec().plan.dropout);
+        let field_rate = self.trainer_context.plan.field_dropout;
         let rng = || CounterRng::new(self.trainer_context.plan.seed, &self.phase.draws);
-        (rate > 0.0).then(|| Dropout {
+        (rate > 0.0 || field_rate > 0.0).then(|| Dropout {
             rate,
+            field_rate,
             rng: rng().at(self.progress.step).at(turn),
         })
     }

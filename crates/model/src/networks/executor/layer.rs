@@ -39,7 +39,10 @@ impl<R: Real> GraphExecutor<'_, R> {
             let bias = Start::Bias(bias);
             product.run(self.level, weights, bias, op.rectify, input, output);
         }
-        if let Some(dropout) = self.dropout.filter(|_| op.rectify) {
+        if let Some(dropout) = self
+            .dropout
+            .filter(|dropout| op.rectify && dropout.rate > 0.0)
+        {
             drop_units(output, layer.outputs, rows, op.layer, dropout);
         }
     }
