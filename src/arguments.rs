@@ -218,6 +218,9 @@ pub struct Synth {
     /// Conversions per click.
     #[arg(long, value_name = "RATE", default_value_t = 0.03, value_parser = rate)]
     pub conversion_rate: f64,
+    /// Further labels after clicks: a like and a long view, or a cart and a purchase.
+    #[arg(long, value_enum, default_value_t = SynthTasks::Conversion)]
+    pub tasks: SynthTasks,
     /// Add new items every day, with decaying popularity, and drifting base rates: share of the test rows whose
     /// item is not in the training rows. Rows then have a timestamp, and the parts follow each other in time.
     #[arg(long, value_name = "SHARE", value_parser = rate)]
@@ -230,7 +233,7 @@ pub struct Synth {
     pub drift: f64,
     /// Conversions come late, with --unseen: after this many days by scale, four times as many or a fourth of it depending
     /// on the delivery. Column conversion_time.
-    #[arg(long, value_name = "DAYS", requires = "unseen", value_parser = days)]
+    #[arg(long, value_name = "DAYS", requires = "unseen", conflicts_with = "tasks", value_parser = days)]
     pub delays: Option<f64>,
     /// Days within which all conversions come, with --delays.
     #[arg(long, value_name = "DAYS", default_value_t = 6.0, requires = "delays", value_parser = days)]
@@ -244,6 +247,17 @@ pub struct Synth {
     /// Format of the files.
     #[arg(long, value_enum, default_value_t = FileFormat::Parquet)]
     pub format: FileFormat,
+}
+
+/// Tasks of a synthetic log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SynthTasks {
+    /// Click, and conversion after it.
+    Conversion,
+    /// Click, and like and long view after it.
+    Engagement,
+    /// Click, cart after it, purchase after that.
+    Chain,
 }
 
 /// Part of the generating model in which the two tasks of a synthetic log conflict.

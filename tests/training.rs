@@ -228,6 +228,9 @@ impl Listener for Interrupter<'_> {
 /// All stateful parts: warm-up, search, dropout, momentum, early stopping, best weights.
 const DEMANDING: &[&str] = &[
     "network.dropout=0.1",
+    "training.field_dropout=0.1",
+    "training.average={decay=0.9, start=\"unbiased\"}",
+    "tasks.cvr.label_smoothing=0.1",
     "search.kind=\"magnitude\"",
     "search.rounds=2",
     "search.rewind={steps=5}",

@@ -13,11 +13,12 @@ use ncs_model::tensor_file;
 use ncs_readers::Format;
 use ncs_readers::split::Part;
 use ncs_readers::synthetic::{
-    Arrivals, Conflict, ConversionDelays, Synthetic, SyntheticPlan, Written, write_blocks,
+    Arrivals, Conflict, ConversionDelays, FurtherLabels, Synthetic, SyntheticPlan, Written,
+    write_blocks,
 };
 
 use super::{Outcome, file_format, print};
-use crate::arguments::{Synth, SynthConflict};
+use crate::arguments::{Synth, SynthConflict, SynthTasks};
 use crate::interrupt;
 
 const RUN_FILE: &str = "run.toml";
@@ -47,6 +48,7 @@ pub fn make(
     let mut files = SyntheticFiles::of(&written);
     let whole = plan(arguments, Part::Train, arguments.rows);
     files.late = LateConversions::of(&whole);
+    files.further = whole.further;
     let text = run_toml(&files, "sparse_sharing", arguments.seed);
     let run_file = arguments.out.join(RUN_FILE);
     tensor_file::write_bytes(&run_file, text.as_bytes())?;
@@ -120,6 +122,11 @@ fn plan(arguments: &Synth, part: Part, rows: u64) -> SyntheticPlan {
             drift: arguments.drift,
             rows: parts(arguments.rows).map(|(_, rows)| rows),
         }),
+        further: match arguments.tasks {
+            SynthTasks::Conversion => FurtherLabels::None,
+            SynthTasks::Engagement => FurtherLabels::Engagement,
+            SynthTasks::Chain => FurtherLabels::Chain,
+        },
         delays: arguments.delays.map(|days| ConversionDelays {
             days,
             window_days: arguments.delay_window,

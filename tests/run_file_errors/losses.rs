@@ -3,6 +3,72 @@
 use super::{RUN, check_set, parse};
 
 #[test]
+fn smoothed_labels_are_of_a_cross_entropy_of_the_task_alone() {
+    let check = |sets: &[&str], expected: &str| {
+        let found = parse(RUN, sets).map(|file| file.plan).unwrap_err();
+        assert!(found.contains(expected), "{found}");
+    };
+    let smoothing = "tasks.cvr.label_smoothing=0.1";
+    assert!(parse(RUN, &[smoothing]).is_ok());
+    check(
+        &[smoothing, "tasks.cvr.loss=\"focal\""],
+        "task \"cvr\": label_smoothing is of loss = \"cross_entropy\"; leave it out",
+    );
+    check(
+        &[smoothing, "training.loss=\"esmm\""],
+        "label_smoothing is of a task's own loss, and training.loss is one loss of both tasks",
+    );
+    check(
+        &[smoothing, "training.click_logit=\"learned\""],
+        "label_smoothing would change what click_logit learns",
+    );
+    check(
+        &["tasks.cvr.label_smoothing=1"],
+        "tasks.cvr.label_smoothing is 1; it must be at least 0 and below 1",
+    );
+    check(
+        &["training.field_dropout=1"],
+        "training.field_dropout is 1; it must be at least 0 and below 1",
+    );
+}
+
+#[test]
+fn automatic_epochs_need_something_that_ends_the_training() {
+    let auto = "training.epochs=\"auto\"";
+    let plan = |sets: &[&str]| parse(RUN, sets).map(|file| file.plan.train);
+    let found = plan(&[auto]).unwrap();
+    assert_eq!((found.epochs, found.patience), (30, Some(4)));
+    let found = plan(&[auto, "training.patience=2", "training.keep=\"last\""]).unwrap();
+    assert_eq!((found.epochs, found.patience), (30, Some(2)));
+    let found = plan(&[auto, "training.keep=\"last\""]).unwrap_err();
+    assert!(found.contains("compares no validations"), "{found}");
+}
+
+#[test]
+fn an_average_is_a_decay_a_name_or_a_table() {
+    use ncs_train::{Average, AverageStart};
+    let average = |set: &str| parse(RUN, &[set]).unwrap().plan.train.average;
+    let growing = |decay| {
+        Some(Average {
+            decay,
+            start: AverageStart::Growing,
+        })
+    };
+    assert_eq!(average("seed=1"), growing(0.99));
+    assert_eq!(average("training.average=\"ema\""), growing(0.99));
+    assert_eq!(average("training.average=0.9"), growing(0.9));
+    assert_eq!(average("training.average=0"), None);
+    let unbiased = average("training.average={decay=0.5, start=\"unbiased\"}").unwrap();
+    assert_eq!(
+        (unbiased.decay, unbiased.start),
+        (0.5, AverageStart::Unbiased)
+    );
+    let found = parse(RUN, &["training.average={decay=1}"]).map(|file| file.plan);
+    let found = found.unwrap_err();
+    assert!(found.contains("training.average.decay is 1"), "{found}");
+}
+
+#[test]
 fn losses_over_all_impressions_need_a_funnel_of_cross_entropies() {
     let check = |sets: &[&str], expected: &str| {
         let found = parse(RUN, sets).map(|file| file.plan).unwrap_err();

@@ -109,7 +109,7 @@ fn unknown_keys_at_any_depth() {
     check(
         "where = \"ctr\"",
         "population = \"ctr\"",
-        "run.toml:18: unknown key population in tasks.cvr; known: label, late, loss, negative_rate, negative_rate_column, \
+        "run.toml:18: unknown key population in tasks.cvr; known: label, label_smoothing, late, loss, negative_rate, negative_rate_column, \
          truth, weight, weight_column, where",
     );
 }
@@ -119,12 +119,12 @@ fn wrong_types() {
     check(
         "epochs = 3",
         "epochs = \"three\"",
-        "run.toml:29: training.epochs is the text \"three\"; it must be a whole number",
+        "run.toml:29: training.epochs is the text \"three\"; known: auto; or a whole number",
     );
     check(
         "epochs = 3",
         "epochs = 1.5",
-        "run.toml:29: training.epochs is 1.5; it must be a whole number",
+        "run.toml:29: training.epochs is 1.5; it must be one of auto, or a whole number",
     );
     check(
         "hidden = [64, 32]",

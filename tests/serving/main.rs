@@ -10,6 +10,7 @@ mod lookup;
 mod malformed;
 mod parity;
 mod score_log;
+mod several_tasks;
 mod swap;
 #[path = "../trained/mod.rs"]
 mod trained;

@@ -1,8 +1,10 @@
 //! Losses that join a click and a conversion task, and what they need.
 
+use ncs_features::schema::chain;
 use ncs_features::{Population, Task};
 use ncs_model::Heads;
 use ncs_train::entire_space::{self, EntireSpace, Propensity};
+use ncs_train::product_loss::ProductLoss;
 use ncs_train::{Balance, KappaPlan, Shrinkage, ShrinkageRule, Steps};
 
 use super::checks::Checks;
@@ -19,14 +21,10 @@ pub(crate) fn plan(
 ) -> Option<entire_space::FunnelLoss> {
     let kind = kind(config)?;
     let name = name(kind);
-    if config.network.kind == toml_types::NetworkKind::SingleTask {
-        let text =
-            format!("{name} joins the tasks, and network.kind = \"single_task\" trains them apart");
-        checks.say(&LOSS, text);
-    }
-    if config.training.balance == Balance::PcGrad {
-        let text = format!("pcgrad needs a loss for each task, and {name} is one loss of both");
-        checks.say(&["training", "balance"], text);
+    joined(config, name, checks);
+    if product(config, tasks).is_some() {
+        products(tasks, checks);
+        return None;
     }
     let Some((click, conversion)) = funnel(tasks) else {
         let text = format!("{name} needs a task that counts the rows of another: tasks.NAME.where");
@@ -42,6 +40,13 @@ pub(crate) fn plan(
             checks.say(&["tasks", &tasks[task].name, "loss"], text);
         }
     }
+    let others = (0..tasks.len()).filter(|&t| t != conversion);
+    for task in others.filter(|&t| tasks[t].population != Population::All) {
+        checks.note(&format!(
+            "training.loss = {name:?} joins tasks {:?} and {:?}; task {:?} is trained on the rows that it counts",
+            tasks[click].name, tasks[conversion].name, tasks[task].name
+        ));
+    }
     let pair = [&tasks[click], &tasks[conversion]];
     rows(kind, pair, checks);
     late::refuse_beside(&LOSS, name, &pair, checks);
@@ -50,6 +55,60 @@ pub(crate) fn plan(
         conversion,
         kind,
     })
+}
+
+/// What every loss over several tasks needs.
+fn joined(config: &toml_types::RunFile, name: &str, checks: &mut Checks<'_>) {
+    if config.network.kind == toml_types::NetworkKind::SingleTask {
+        let text =
+            format!("{name} joins the tasks, and network.kind = \"single_task\" trains them apart");
+        checks.say(&LOSS, text);
+    }
+    if config.training.balance == Balance::PcGrad {
+        let text = format!("pcgrad needs a loss for each task, and {name} is one loss of both");
+        checks.say(&["training", "balance"], text);
+    }
+}
+
+/// The products that "esmm" trains where several tasks count the rows of others: each such task by the product of its
+/// chain.
+pub(crate) fn product(config: &toml_types::RunFile, tasks: &[Task]) -> Option<ProductLoss> {
+    let is_esmm = matches!(config.training.loss.0, FunnelLoss::Esmm {});
+    let chains: Vec<Vec<usize>> = (0..tasks.len()).map(|task| chain(tasks, task)).collect();
+    let longer = chains.iter().filter(|chain| chain.len() > 1);
+    if !is_esmm || longer.clone().count() < 2 {
+        return None;
+    }
+    let is_part = |task: usize| longer.clone().any(|chain| chain.contains(&task));
+    let parts = (0..tasks.len()).filter(|&task| is_part(task));
+    Some(ProductLoss {
+        chains: parts.map(|task| chains[task].clone()).collect(),
+    })
+}
+
+/// The tasks of products are of 0 and 1, and their rows count alike.
+fn products(tasks: &[Task], checks: &mut Checks<'_>) {
+    let name = "esmm";
+    for (number, task) in tasks.iter().enumerate() {
+        let chain = chain(tasks, number);
+        let is_part = chain.len() > 1
+            || tasks
+                .iter()
+                .any(|t| t.population == Population::Where(number));
+        if !is_part {
+            continue;
+        }
+        if !entire_space::fits(task.objective) {
+            let text = format!(
+                "{name} is made of cross-entropies; task {:?} has another loss",
+                task.name
+            );
+            checks.say(&["tasks", &task.name, "loss"], text);
+        }
+        let first = &tasks[chain[0]];
+        rows(EntireSpace::Esmm, [first, task], checks);
+        late::refuse_beside(&LOSS, name, &[task], checks);
+    }
 }
 
 /// The rows of both tasks count alike, and none are left out for which the loss cannot correct.
@@ -64,6 +123,7 @@ fn rows(kind: EntireSpace, [click, conversion]: [&Task; 2], checks: &mut Checks<
         );
         checks.say(&LOSS, text);
     }
+    let is_same = click.name == conversion.name;
     let says_of = |left_out: bool, of: &Task, why: &str| {
         left_out.then(|| {
             format!(
@@ -75,7 +135,7 @@ fn rows(kind: EntireSpace, [click, conversion]: [&Task; 2], checks: &mut Checks<
     };
     let problems = [
         says_of(
-            of_conversion.leaves_out_negatives(),
+            of_conversion.leaves_out_negatives() && !is_same,
             conversion,
             "its conversions are counted over all impressions",
         ),
@@ -90,13 +150,13 @@ fn rows(kind: EntireSpace, [click, conversion]: [&Task; 2], checks: &mut Checks<
     }
 }
 
-/// The first task that counts rows of another, behind that other.
+/// The first task that counts rows of a task of all rows, behind that other.
 fn funnel(tasks: &[Task]) -> Option<(usize, usize)> {
-    let pair = |(conversion, task): (usize, &Task)| match task.population {
-        Population::Where(click) => Some((click, conversion)),
-        Population::All => None,
+    let pair = |conversion: usize| match chain(tasks, conversion)[..] {
+        [click, conversion] => Some((click, conversion)),
+        _ => None,
     };
-    tasks.iter().enumerate().find_map(pair)
+    (0..tasks.len()).find_map(pair)
 }
 
 fn kind(config: &toml_types::RunFile) -> Option<EntireSpace> {

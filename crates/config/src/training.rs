@@ -41,6 +41,7 @@ pub(crate) fn plan(
     };
     let mut train = TrainPlan {
         funnel,
+        product: funnel::product(config, tasks),
         kappa,
         ..train(config, search, checks)
     };
@@ -229,6 +230,7 @@ fn train(
         steps: funnel::steps(config, checks),
         balance: training.balance,
         funnel: None,
+        product: None,
         kappa: None,
         evidence: funnel::evidence(config, checks),
         shrinkage: training.shrinkage,

@@ -323,7 +323,8 @@ pub(crate) enum EmbeddingEvidence {
 pub(crate) enum FunnelLoss {
     /// Each task from its own known labels: conversion from clicked rows.
     Clicked {},
-    /// The product of both probabilities against click and conversion, over all rows (Ma et al. 2018).
+    /// The product of both probabilities against click and conversion, over all rows (Ma et al. 2018). Where several tasks
+    /// state `where`, each is trained by the product of its chain, such as click, cart and purchase.
     Esmm {},
     /// Clicked rows by inverse propensity, and the product (Wang et al. 2022).
     Escm2Ips(Propensity),

@@ -37,7 +37,7 @@ impl<'s> Check<'s> {
             );
         }
         match &node.value {
-            Value::Text(text) => self.text(&fitting, text, path, &node.place),
+            Value::Text(text) => self.text(&leaves, text, path, &node.place),
             Value::Whole(number) => self.number(fitting[0], *number as f64, path, &node.place),
             Value::Number(number) => self.number(fitting[0], *number, path, &node.place),
             Value::Bool(_) => {}
@@ -61,7 +61,12 @@ impl<'s> Check<'s> {
         }
     }
 
-    fn text(&mut self, leaves: &[&Json], text: &str, path: &str, place: &Span) {
+    /// `all` are the schemas of all kinds of values that the key takes.
+    fn text(&mut self, all: &[&Json], text: &str, path: &str, place: &Span) {
+        let is_number = |leaf: &&&Json| leaf["type"] == "integer" || leaf["type"] == "number";
+        let numbers: Vec<&Json> = all.iter().filter(is_number).copied().collect();
+        let is_text = |leaf: &&&Json| leaf["type"].as_str().unwrap_or("string") == "string";
+        let leaves: Vec<&Json> = all.iter().filter(is_text).copied().collect();
         let names: Vec<&str> = leaves.iter().flat_map(|leaf| constants(leaf)).collect();
         let n_letters = text.chars().count() as u64;
         let free = leaves.iter().find(|leaf| constants(leaf).is_empty());
@@ -82,7 +87,14 @@ impl<'s> Check<'s> {
             }
         } else if !names.contains(&text) {
             let hint = hint(text, names);
-            self.say(place, format!("{path} is the text {text:?}{hint}"));
+            let or_number = match &numbers[..] {
+                [] => String::new(),
+                numbers => format!("; or {}", wanted(numbers)),
+            };
+            self.say(
+                place,
+                format!("{path} is the text {text:?}{hint}{or_number}"),
+            );
         }
     }
 

@@ -177,6 +177,7 @@ pub(crate) mod tests {
                     },
                 )]),
                 ctcvr: None,
+                products: Default::default(),
             },
             unseen: IndexMap::from([("user".to_owned(), 0.1), ("item".to_owned(), 0.3)]),
         };

@@ -109,9 +109,11 @@ impl Figure {
 }
 
 impl Metrics {
-    /// Returns the figures of a task, or of the product if `task` is [`FUNNEL`].
+    /// Returns the figures of a task, or of a product: [`FUNNEL`], or that of this name.
     pub fn of_task(&self, task: &str) -> Option<TaskMetrics> {
-        let product = || self.ctcvr.filter(|_| task == FUNNEL).map(TaskMetrics::from);
+        let funnel = || self.ctcvr.filter(|_| task == FUNNEL);
+        let product = || self.products.get(task).copied().or_else(funnel);
+        let product = || product().map(TaskMetrics::from);
         self.tasks.get(task).copied().or_else(product)
     }
 }

@@ -51,7 +51,7 @@ pub use comparison::{Comparison, ComparisonInput};
 pub use errors::{LabelRange, log_loss, squared_error};
 pub use metrics::{
     FunnelMetrics, MetricSettings, Metrics, PredictionError, Predictions, TaskMetrics,
-    TaskPredictions,
+    TaskPredictions, TaskProduct,
 };
 pub use paired::{
     PairedDifference, auc_difference, difference_of_kind, relative_squared_error_difference,
@@ -62,7 +62,7 @@ pub use render::{
     render_html, render_text, render_tuning_html, text_table, units_table,
 };
 pub use report::RunReport;
-pub use sharing::{LayerSharing, Overlap, layer_sharing, mask_overlap};
+pub use sharing::{LayerSharing, Overlap, PairOverlap, layer_sharing, mask_overlap};
 pub use statistics::{Difference, Estimate, estimate, paired_difference};
 pub use tensorboard::EventWriter;
 pub use weights::Weights;

@@ -24,6 +24,17 @@ pub struct Predictions {
     pub groups: Vec<u64>,
     /// Indices of the click and the conversion task, if conversions follow clicks.
     pub funnel: Option<(usize, usize)>,
+    /// Further products of tasks: of longer chains, and of other tasks about clicked rows.
+    pub products: Vec<TaskProduct>,
+}
+
+/// A product of tasks' predictions over all rows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskProduct {
+    /// Its name.
+    pub name: String,
+    /// Indices of its tasks, each about rows where the label of the one before is 1; two or more.
+    pub tasks: Vec<usize>,
 }
 
 /// Labels and scores of one task, one entry a row.
@@ -61,7 +72,7 @@ pub enum PredictionError {
         /// Number of rows of the first task.
         expected: usize,
     },
-    /// The funnel refers to a missing task.
+    /// The funnel or a product refers to a missing task.
     #[error("the funnel names task number {index}, but there are {n_tasks} tasks (from 0)")]
     Funnel {
         /// The given task index.
@@ -97,6 +108,9 @@ pub struct Metrics {
     pub tasks: IndexMap<String, TaskMetrics>,
     /// Clicked and converted, over all impressions; null without a funnel of two binary tasks.
     pub ctcvr: Option<FunnelMetrics>,
+    /// Further products of binary tasks over all impressions, by name.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub products: IndexMap<String, FunnelMetrics>,
 }
 
 /// The figures of one task over the rows whose label is known and that have a score.
@@ -204,6 +218,7 @@ impl Metrics {
         Ok(Metrics {
             tasks: predictions.tasks.iter().map(evaluated).collect(),
             ctcvr: predictions.funnel_metrics(&settings.resampling),
+            products: predictions.products_metrics(&settings.resampling),
         })
     }
 }
@@ -222,7 +237,8 @@ impl Predictions {
         }
         check_optional_length(first, "groups", self.groups.len(), n_rows)?;
         let (click, conversion) = self.funnel.unwrap_or((0, 0));
-        match click.max(conversion) {
+        let of_products = self.products.iter().flat_map(|product| &product.tasks);
+        match of_products.copied().fold(click.max(conversion), usize::max) {
             index if index >= self.tasks.len() => Err(PredictionError::Funnel {
                 index,
                 n_tasks: self.tasks.len(),
@@ -233,21 +249,41 @@ impl Predictions {
 
     fn funnel_metrics(&self, resampling: &Resampling) -> Option<FunnelMetrics> {
         let (click, conversion) = self.funnel?;
-        let (click, conversion) = (self.tasks.get(click)?, self.tasks.get(conversion)?);
-        if !(click.is_binary() && conversion.is_binary()) {
-            return None;
+        self.product_metrics(&[click, conversion], resampling)
+    }
+
+    fn products_metrics(&self, resampling: &Resampling) -> IndexMap<String, FunnelMetrics> {
+        let metrics = |product: &TaskProduct| {
+            let metrics = self.product_metrics(&product.tasks, resampling)?;
+            Some((product.name.clone(), metrics))
+        };
+        self.products.iter().filter_map(metrics).collect()
+    }
+
+    /// Returns the labels and scores of a product of tasks, row by row: whether all labels are 1, NaN where that or the
+    /// score is unknown. `None` if a task is missing or its labels are not 0 or 1.
+    pub fn product(&self, tasks: &[usize]) -> Option<(Vec<f64>, Vec<f64>)> {
+        let tasks: Vec<&TaskPredictions> = tasks
+            .iter()
+            .map(|&task| self.tasks.get(task).filter(|task| task.is_binary()))
+            .collect::<Option<_>>()?;
+        let (first, rest) = tasks.split_first()?;
+        let wide = |values: &[f32]| values.iter().map(|&x| f64::from(x)).collect::<Vec<f64>>();
+        let (mut labels, mut scores) = (wide(&first.labels), wide(&first.scores));
+        for task in rest {
+            labels = funnel_labels(&labels, &wide(&task.labels));
+            scores = funnel_scores(&scores, &wide(&task.scores));
         }
-        let mut labels = funnel_labels(&click.labels, &conversion.labels);
-        let scores = funnel_scores(&click.scores, &conversion.scores);
-        for (label, _) in labels
-            .iter_mut()
-            .zip(&scores)
-            .filter(|(_, score)| score.is_nan())
-        {
-            *label = f64::NAN;
-        }
-        // The product is about impressions, as the click is.
-        let weights = click.row_weights();
+        let lost = labels.iter_mut().zip(&scores);
+        lost.filter(|(_, score)| score.is_nan())
+            .for_each(|(label, _)| *label = f64::NAN);
+        Some((labels, scores))
+    }
+
+    fn product_metrics(&self, tasks: &[usize], resampling: &Resampling) -> Option<FunnelMetrics> {
+        let (labels, scores) = self.product(tasks)?;
+        // The product is about impressions, as the first task is.
+        let weights = self.tasks[tasks[0]].row_weights();
         Some(FunnelMetrics {
             rows: count(&labels, |label| !label.is_nan()),
             positives: count(&labels, |label| label > 0.5),

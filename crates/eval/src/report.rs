@@ -1,5 +1,6 @@
 //! The report of a run: plain data, stored as JSON, rendered by [`crate::render`].
 
+use indexmap::IndexSet;
 use serde::{Deserialize, Serialize};
 
 pub use crate::cells::{Better, ResultCell, ResultColumn};
@@ -9,7 +10,7 @@ use crate::calibration::CalibrationBin;
 use crate::columns::PartColumns;
 use crate::figures::{FIGURES, FUNNEL, Figure};
 use crate::metrics::{Metrics, TaskMetrics};
-use crate::sharing::LayerSharing;
+use crate::sharing::{LayerSharing, PairOverlap};
 
 /// Contents of the report of a run. Empty parts are not rendered.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -226,6 +227,9 @@ pub struct SharingPicture {
     pub tasks: Vec<String>,
     /// Layers from the input on.
     pub layers: Vec<LayerSharing>,
+    /// Overlap of the masks of each pair of tasks, over all layers; empty without masks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pairs: Vec<PairOverlap>,
     /// Further remarks on the sharing, one sentence each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remarks: Vec<String>,
@@ -288,9 +292,21 @@ fn metric_rows(networks: &[(String, Metrics)]) -> Vec<(String, String, TaskMetri
         };
         networks.iter().filter_map(row).collect::<Vec<_>>()
     };
-    let products = networks.iter().filter_map(|(network, metrics)| {
+    let funnels = networks.iter().filter_map(|(network, metrics)| {
         Some((FUNNEL.to_owned(), network.clone(), metrics.ctcvr?.into()))
     });
+    let names = networks
+        .iter()
+        .flat_map(|(_, metrics)| metrics.products.keys());
+    let names: IndexSet<&String> = names.collect();
+    let further = names.into_iter().flat_map(|name| {
+        let of_network = move |(network, metrics): &(String, Metrics)| {
+            let product = *metrics.products.get(name)?;
+            Some((name.clone(), network.clone(), product.into()))
+        };
+        networks.iter().filter_map(of_network)
+    });
+    let products = funnels.chain(further);
     tasks
         .into_iter()
         .flat_map(of_task)

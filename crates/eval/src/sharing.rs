@@ -13,6 +13,9 @@ pub struct LayerSharing {
     pub outputs: usize,
     /// Number of connections kept by two or more tasks.
     pub shared: u64,
+    /// Of more than two tasks: the number of connections that all of them keep, part of `shared`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by_all: Option<u64>,
     /// Number of connections that each task alone keeps.
     pub only: Vec<u64>,
     /// Number of connections that no task keeps.
@@ -58,7 +61,9 @@ pub fn layer_sharing(name: &str, inputs: usize, outputs: usize, masks: &[&[bool]
         only: vec![0; masks.len()],
         ..LayerSharing::default()
     };
+    let mut by_all = 0;
     for connection in 0..inputs * outputs {
+        by_all += u64::from(masks.iter().all(|mask| mask[connection]));
         let mut tasks = (0..masks.len()).filter(|task| masks[*task][connection]);
         match (tasks.next(), tasks.next()) {
             (None, _) => layer.pruned += 1,
@@ -66,7 +71,17 @@ pub fn layer_sharing(name: &str, inputs: usize, outputs: usize, masks: &[&[bool]
             (Some(_), Some(_)) => layer.shared += 1,
         }
     }
+    layer.by_all = (masks.len() > 2).then_some(by_all);
     layer
+}
+
+/// Overlap of the masks of two tasks over all layers together.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PairOverlap {
+    /// Names of the two tasks.
+    pub tasks: [String; 2],
+    /// Their overlap, with the chance level of random masks.
+    pub overlap: Overlap,
 }
 
 /// Overlap of two masks.
@@ -126,16 +141,15 @@ mod tests {
 
     #[test]
     fn a_third_task_makes_a_connection_shared() {
-        let layer = layer_sharing(
-            "fc_0",
-            1,
-            2,
-            &[&[true, false], &[true, false], &[true, true]],
-        );
+        let first = [true, true, false];
+        let layer = layer_sharing("fc_0", 1, 3, &[&first, &[true, false, false], &[true; 3]]);
         assert_eq!(
             (layer.shared, layer.only, layer.pruned),
-            (1, vec![0, 0, 1], 0)
+            (2, vec![0, 0, 1], 0)
         );
+        assert_eq!(layer.by_all, Some(1));
+        let two = layer_sharing("fc_0", 1, 3, &[&first, &[true; 3]]);
+        assert_eq!(two.by_all, None);
     }
 
     #[test]

@@ -33,6 +33,7 @@ fn run(seed: u64, area: f64) -> MeasuredRun {
         metrics: Metrics {
             tasks: [("click".to_owned(), task)].into_iter().collect(),
             ctcvr: None,
+            products: Default::default(),
         },
         ..MeasuredRun::default()
     }
@@ -408,6 +409,7 @@ fn mean_row_values_equal_the_metrics() {
     };
     let unknown = f32::NAN;
     let predictions = Predictions {
+        products: Vec::new(),
         tasks: vec![
             task(
                 "click",

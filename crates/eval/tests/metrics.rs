@@ -85,6 +85,7 @@ fn rows_without_a_group_do_not_form_a_group() {
     let grouped = grouped_auc(&labels, &scores, &groups);
     assert_eq!((grouped.auc, grouped.groups), (Some(1.0), 1));
     let predictions = Predictions {
+        products: Vec::new(),
         tasks: vec![task(
             "click",
             &labels.map(|y| y as f32),
@@ -240,6 +241,7 @@ fn metrics_survive_empty_input() {
     );
     let tasks = vec![task("click", &[], &[]), task("buy", &[], &[])];
     let predictions = Predictions {
+        products: Vec::new(),
         tasks,
         groups: vec![],
         funnel: Some((0, 1)),
@@ -270,6 +272,7 @@ fn funnel_predictions() -> Predictions {
     let mut watch = task("watch", &[UNKNOWN, 0.5, 1.5, 0.0], &[0.25, 0.75, 0.5, 0.5]);
     watch.kind = LabelKind::Ratio;
     Predictions {
+        products: Vec::new(),
         tasks: vec![click, buy, watch],
         groups: vec![7, 7, 8, 8],
         funnel: Some((0, 1)),

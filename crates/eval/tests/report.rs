@@ -135,12 +135,14 @@ fn metrics(network: &str) -> (String, Metrics) {
         Metrics {
             tasks,
             ctcvr: Some(ctcvr),
+            products: Default::default(),
         },
     )
 }
 
 fn sharing() -> SharingPicture {
     let layer = |name: &str, inputs, outputs, shared, only: [u64; 2]| LayerSharing {
+        by_all: None,
         name: name.into(),
         inputs,
         outputs,
@@ -150,6 +152,7 @@ fn sharing() -> SharingPicture {
         own_units: Vec::new(),
     };
     SharingPicture {
+        pairs: Vec::new(),
         network: "sparse_sharing".into(),
         tasks: vec!["click".into(), "buy".into()],
         layers: vec![

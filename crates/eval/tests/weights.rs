@@ -31,6 +31,7 @@ fn predictions(weights: [&[f32]; 3]) -> Predictions {
     let buys = [UNKNOWN, 1.0, 0.0, UNKNOWN, UNKNOWN, 1.0, 0.0, UNKNOWN];
     let watched = [UNKNOWN, 0.5, 1.5, 0.0, UNKNOWN, 0.25, 1.0, UNKNOWN];
     Predictions {
+        products: Vec::new(),
         tasks: vec![
             task("click", &clicks, &scores, weights[0]),
             task("buy", &buys, &scores, weights[1]),
@@ -57,6 +58,7 @@ fn repeated(predictions: &Predictions, times: &[f32]) -> Predictions {
         tasks: predictions.tasks.iter().map(task).collect(),
         groups: rows.iter().map(|&row| predictions.groups[row]).collect(),
         funnel: predictions.funnel,
+        products: Vec::new(),
     }
 }
 

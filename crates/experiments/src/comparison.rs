@@ -58,6 +58,11 @@ fn tasks(networks: &[NetworkFigures]) -> Vec<String> {
     if first.is_some_and(|metrics| metrics.ctcvr.is_some()) {
         names.push(FUNNEL.to_owned());
     }
+    names.extend(
+        first
+            .iter()
+            .flat_map(|metrics| metrics.products.keys().cloned()),
+    );
     names
 }
 
@@ -122,6 +127,7 @@ mod tests {
             Metrics {
                 tasks: [("ctr".to_owned(), task)].into_iter().collect(),
                 ctcvr: None,
+                products: Default::default(),
             }
         };
         NetworkFigures {

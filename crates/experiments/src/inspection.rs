@@ -385,12 +385,11 @@ fn overlap(artifact: &Artifact) -> String {
         let share = |x: f64| format!("{x:.4}");
         vec![tasks, layer, share(overlap.overlap), share(overlap.chance)]
     };
-    let pair = artifact.spec.tasks.join(", ");
-    let layers = sharing::layers(&artifact.spec, Some(masks));
-    let mut rows: Vec<_> = layers
-        .iter()
-        .filter_map(|layer| Some(row(pair.clone(), layer.name.clone(), layer.overlap()?)))
-        .collect();
+    let mut rows = Vec::new();
+    for (layer, pairs) in sharing::overlaps_by_layer(&artifact.spec, masks) {
+        let pairs = pairs.into_iter();
+        rows.extend(pairs.map(|pair| row(pair.tasks.join(", "), layer.clone(), pair.overlap)));
+    }
     for pair in sharing::overlaps(&artifact.spec, masks) {
         rows.push(row(pair.tasks.join(", "), "all".to_owned(), pair.overlap));
     }

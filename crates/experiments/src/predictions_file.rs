@@ -37,6 +37,10 @@ pub(crate) fn write(path: &Path, predictions: &Predictions) -> Result<(), Error>
             "funnel".to_owned(),
             serde_json::to_string(&predictions.funnel)?,
         ),
+        (
+            "products".to_owned(),
+            serde_json::to_string(&predictions.products)?,
+        ),
     ]);
     tensor_file::write(path, &entries, &metadata)?;
     Ok(())
@@ -64,6 +68,8 @@ pub(crate) fn read(path: &Path) -> Result<Predictions, Error> {
         tasks,
         groups: Vec::new(),
         funnel: serde_json::from_str(metadata("funnel"))?,
+        // Files of earlier versions have none.
+        products: serde_json::from_str(file.metadata("products").unwrap_or("[]"))?,
     })
 }
 
@@ -86,6 +92,7 @@ fn kinds(file: &TensorFile) -> Result<Vec<LabelKind>, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ncs_eval::TaskProduct;
 
     #[test]
     fn predictions_survive_a_round_trip() {
@@ -105,6 +112,10 @@ mod tests {
             ],
             groups: Vec::new(),
             funnel: Some((0, 1)),
+            products: vec![TaskProduct {
+                name: "ctr_cart_buy".to_owned(),
+                tasks: vec![0, 1],
+            }],
         };
         write(&path, &written).unwrap();
         let loaded = read(&path).unwrap();

@@ -11,7 +11,7 @@ use ncs_eval::{RunReport, render_html};
 use ncs_model::tensor_file;
 use ncs_readers::Format;
 use ncs_readers::split::Part;
-use ncs_readers::synthetic::{SyntheticPlan, write_log};
+use ncs_readers::synthetic::{FurtherLabels, SyntheticPlan, write_log};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
@@ -86,6 +86,7 @@ fn make_log(folder: &Path, seed: u64, progress: Progress) -> Result<SyntheticFil
         test: Some(file("test")),
         separator: None,
         late: None,
+        further: FurtherLabels::None,
     })
 }
 

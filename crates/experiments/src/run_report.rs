@@ -179,7 +179,10 @@ fn train_rows(data: &DataReport) -> u64 {
 
 fn tasks_in_words(schema: &Schema) -> String {
     let names: Vec<&str> = schema.tasks.iter().map(|task| task.name.as_str()).collect();
-    names.join(" and ")
+    match names.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
+        _ => names.join(""),
+    }
 }
 
 fn subtitle(plan: &RunPlan, data: &DataReport) -> String {
@@ -296,6 +299,10 @@ pub fn sharing_picture(
         network: network.to_owned(),
         tasks: artifact.spec.tasks.clone(),
         layers: sharing::layers(&artifact.spec, artifact.masks.as_deref()),
+        pairs: artifact
+            .masks
+            .as_deref()
+            .map_or(Vec::new(), |masks| sharing::overlaps(&artifact.spec, masks)),
     }
 }
 

@@ -86,12 +86,12 @@ impl LoadedModel {
         self.scorer.schema()
     }
 
-    /// Returns the names of the score columns: the tasks, then their product if one task is defined on another's
+    /// Returns the names of the score columns: the tasks, then the product of each task that is defined on another's
     /// positives.
     pub fn outputs(&self) -> Vec<String> {
         let tasks = self.schema().tasks.iter().map(|task| task.name.clone());
-        let product = self.schema().product().map(|product| product.name);
-        tasks.chain(product).collect()
+        let products = self.schema().products().into_iter();
+        tasks.chain(products.map(|product| product.name)).collect()
     }
 }
 
@@ -169,7 +169,7 @@ pub fn score(
     mut each: impl FnMut(Block, Vec<Vec<f32>>) -> Result<(), Error>,
 ) -> Result<PartColumns, Error> {
     let scorer = &model.scorer;
-    let product = scorer.schema().product();
+    let products = scorer.schema().products();
     let rank = HalfScorer::new(model, precision)?;
     let mut coverage = Coverage::new(scorer.schema());
     while let Some(next) = encoded.next_rows() {
@@ -184,7 +184,9 @@ pub fn score(
         };
         check_scores(&rows, &batch, &scores, scorer)?;
         cover(&mut coverage, scorer, &rows, &batch);
-        scores.extend(product.as_ref().map(|product| product.of(&scores)));
+        let of_rows = products.iter().map(|product| product.of(&scores));
+        let of_rows: Vec<Vec<f32>> = of_rows.collect();
+        scores.extend(of_rows);
         each(encoded.kept(&rows.block), scores)?;
     }
     Ok(part_columns(

@@ -1,6 +1,6 @@
 //! Sharing between the tasks of a model by layer, for `ncs inspect` and the report.
 
-use ncs_eval::{LayerSharing, Overlap, layer_sharing, mask_overlap};
+use ncs_eval::{LayerSharing, PairOverlap, layer_sharing, mask_overlap};
 use ncs_features::Schema;
 use ncs_model::artifact::Artifact;
 use ncs_model::{Agreement, LayerUse, Mask, Masks, Spec, TaskMask, UnitOwners};
@@ -49,24 +49,31 @@ pub fn densities(spec: &Spec, masks: Option<&Masks>) -> Vec<f64> {
     }
 }
 
-/// Overlap of the masks of two tasks over all layers together.
-#[derive(Clone, Debug, PartialEq)]
-pub struct PairOverlap {
-    /// Names of the two tasks.
-    pub tasks: [String; 2],
-    /// Their overlap, with the chance level of random masks.
-    pub overlap: Overlap,
-}
-
 /// Returns the overlap of every pair of tasks, without pairs of which neither keeps anything.
 pub fn overlaps(spec: &Spec, masks: &Masks) -> Vec<PairOverlap> {
     let all: Vec<Vec<bool>> = masks.tasks.iter().map(connections).collect();
-    let n_tasks = all.len();
+    pairs(spec, &all)
+}
+
+/// Returns the same layer by layer, input side first, with the name of each layer.
+pub fn overlaps_by_layer(spec: &Spec, masks: &Masks) -> Vec<(String, Vec<PairOverlap>)> {
+    let of_layer = |(number, layer): (usize, LayerUse)| {
+        let of_task = |mask: &TaskMask| mask[number].to_bools();
+        let kept: Vec<Vec<bool>> = masks.tasks.iter().map(of_task).collect();
+        (layer.name, pairs(spec, &kept))
+    };
+    let layers = spec.layers().into_iter().enumerate();
+    layers.map(of_layer).collect()
+}
+
+/// Returns the overlap of every pair of tasks that keep these connections.
+fn pairs(spec: &Spec, kept: &[Vec<bool>]) -> Vec<PairOverlap> {
+    let n_tasks = kept.len();
     let pairs = (0..n_tasks).flat_map(|a| (a + 1..n_tasks).map(move |b| (a, b)));
     let overlap = |(a, b): (usize, usize)| {
         Some(PairOverlap {
             tasks: [spec.tasks[a].clone(), spec.tasks[b].clone()],
-            overlap: mask_overlap(&all[a], &all[b])?,
+            overlap: mask_overlap(&kept[a], &kept[b])?,
         })
     };
     pairs.filter_map(overlap).collect()
@@ -143,6 +150,7 @@ fn whole(layer: LayerUse, n_tasks: usize) -> LayerSharing {
     let count = |is_kept: bool| if is_kept { connections } else { 0 };
     LayerSharing {
         shared: count(layer.tasks.len() > 1),
+        by_all: (n_tasks > 2).then(|| count(layer.tasks.len() == n_tasks)),
         only: (0..n_tasks)
             .map(|task| count(layer.tasks == [task]))
             .collect(),

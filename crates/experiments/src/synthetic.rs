@@ -2,7 +2,8 @@
 
 use ncs_readers::split::Part;
 use ncs_readers::synthetic::{
-    CONVERSION_TIME, FIELDS, GROUP, LABELS, LIST_SEPARATOR, SyntheticPlan, TIME, TRUTHS, Written,
+    CONVERSION_TIME, FIELDS, FurtherLabel, FurtherLabels, GROUP, LABELS, LIST_SEPARATOR,
+    SyntheticPlan, TIME, TRUTHS, Written,
 };
 
 /// Files of a synthetic log, as named in its run file.
@@ -18,6 +19,8 @@ pub struct SyntheticFiles {
     pub separator: Option<char>,
     /// Where conversions come late: then training and validation rows are one file list, divided by row.
     pub late: Option<LateConversions>,
+    /// Labels beside clicks and conversions: the tasks are then the click and these.
+    pub further: FurtherLabels,
 }
 
 /// When conversions of a synthetic log are known.
@@ -55,6 +58,7 @@ impl SyntheticFiles {
             test: name(Part::Test),
             separator: written.iter().any(is_csv).then_some(LIST_SEPARATOR),
             late: None,
+            further: FurtherLabels::None,
         }
     }
 }
@@ -71,7 +75,10 @@ pub fn run_toml(files: &SyntheticFiles, network: &str, seed: u64) -> String {
         &format!("\n\nseed = {seed}\n"),
         &data(files),
         &columns(files.separator),
-        &tasks(files.late.as_ref()),
+        &match files.further.labels() {
+            [] => tasks(files.late.as_ref()),
+            further => further_tasks(further),
+        },
         &format!("\n[network]\nkind = {network:?}\n{SIZES}"),
         search,
         TRAINING,
@@ -81,7 +88,7 @@ pub fn run_toml(files: &SyntheticFiles, network: &str, seed: u64) -> String {
 
 /// First line of the run file of a synthetic log.
 const HEADLINE: &str =
-    "# A synthetic log: clicks, and conversions after clicks, with their true probabilities.";
+    "# A synthetic log: clicks, and what happens after clicks, with the true probabilities.";
 
 const SIZES: &str = "dim = 8\nhidden = [128, 64]\ngram = \"full\"\n";
 
@@ -173,6 +180,28 @@ group = {GROUP:?}
     )
 }
 
+/// Returns the tasks of a log with further labels: the click, and these.
+fn further_tasks(further: &[FurtherLabel]) -> String {
+    let mut text = format!(
+        "\n[tasks.click]\nlabel = {:?}\ntruth = {:?}\n",
+        LABELS[0], TRUTHS[0]
+    );
+    let mut before = "click";
+    for FurtherLabel {
+        label,
+        truth,
+        follows,
+        ..
+    } in further
+    {
+        let of = if *follows { before } else { "click" };
+        text +=
+            &format!("\n[tasks.{label}]\nlabel = {label:?}\nwhere = {of:?}\ntruth = {truth:?}\n");
+        before = label;
+    }
+    text + &format!("\n[evaluation]\ngroup = {GROUP:?}\n")
+}
+
 /// Returns a TOML string; its escapes are those of JSON.
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
@@ -193,8 +222,27 @@ mod tests {
             test: Some("test.csv".to_owned()),
             separator: Some('|'),
             late: None,
+            further: FurtherLabels::None,
         };
         for network in ["sparse_sharing", "single_task", "shared_bottom"] {
+            for further in [FurtherLabels::Engagement, FurtherLabels::Chain] {
+                let files = SyntheticFiles {
+                    further,
+                    ..files.clone()
+                };
+                let text = run_toml(&files, network, 7);
+                let unseen = |_: &_| Ok(Vec::new());
+                let file = RunFile::parse("run.toml", &text, Path::new(""), &[], &unseen);
+                let file = file.unwrap_or_else(|error| panic!("{error}\n{text}"));
+                let products = ncs_features::schema::products(&file.plan.schema.tasks);
+                let names: Vec<&str> = products.iter().map(|p| &p.name[..]).collect();
+                match further {
+                    FurtherLabels::Chain => {
+                        assert_eq!(names, ["click_cart", "click_cart_purchase"])
+                    }
+                    _ => assert_eq!(names, ["click_like", "click_long_view"]),
+                }
+            }
             let text = run_toml(&files, network, 7);
             let unseen = |_: &_| Ok(Vec::new());
             let file = RunFile::parse("run.toml", &text, Path::new(""), &[], &unseen);

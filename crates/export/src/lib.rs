@@ -135,9 +135,17 @@ fn graph(scorer: &Scorer, signature: &Signature) -> Result<GraphBuilder, ExportE
     let scores =
         scores.map(|((_, p), calibrator)| outputs::calibrated(&mut graph, p, calibrator.as_ref()));
     let mut scores: Vec<Value> = scores.collect();
-    if let Some(product) = scorer.schema().product() {
-        let [first, second] = product.tasks.map(|task| &scores[task]);
-        scores.push(graph.node("Mul", "product", &[first, second]));
+    for product in scorer.schema().products() {
+        let mut so_far = scores[product.tasks[0]].clone();
+        for &task in &product.tasks[1..] {
+            let name = match product.tasks.len() {
+                2 => product.name.clone(),
+                _ => format!("{}/{}", product.name, scorer.schema().tasks[task].name),
+            };
+            let name = format!("product/{name}");
+            so_far = graph.node("Mul", &name, &[&so_far, &scores[task]]);
+        }
+        scores.push(so_far);
     }
     let axis = graph.integers(&[1]);
     for (score, output) in scores.iter().zip(&signature.outputs) {

@@ -9,7 +9,7 @@ use serde::Serialize;
 pub struct Signature {
     /// The inputs, in the order of the fields of the schema.
     pub inputs: Vec<Input>,
-    /// The outputs: `p_TASK` for each task, then the product of two tasks, as `ncs score` names them. Each is
+    /// The outputs: `p_TASK` for each task, then the products of chains of tasks, as `ncs score` names them. Each is
     /// `float32 [batch]`.
     pub outputs: Vec<String>,
 }
@@ -119,9 +119,9 @@ impl Signature {
             inputs.push(input(about.name.clone(), role.of_lists()));
             inputs.push(input(format!("{}.lengths", about.name), Role::Lengths));
         }
-        let product = schema.product().map(|product| product.name);
+        let products = schema.products().into_iter().map(|product| product.name);
         let tasks = schema.tasks.iter().map(|task| task.name.clone());
-        let outputs = tasks.chain(product).map(|task| format!("p_{task}"));
+        let outputs = tasks.chain(products).map(|task| format!("p_{task}"));
         let signature = Signature {
             inputs,
             outputs: outputs.collect(),

@@ -44,8 +44,9 @@ pub(crate) fn json(
     let batch = encoder.encode_features(rows)?;
     let tensors = signature.tensors(&encoder.inputs(rows, &batch)?);
     let mut scores = scorer.score(&batch, &mut Workspace::new(1));
-    let product = scorer.schema().product();
-    scores.extend(product.map(|product| product.of(&scores)));
+    let products = scorer.schema().products().into_iter();
+    let products: Vec<Vec<f32>> = products.map(|product| product.of(&scores)).collect();
+    scores.extend(products);
     let tensor = |InputTensor {
                       name,
                       shape,

@@ -225,10 +225,9 @@ impl Replay<'_> {
         batch: &Batch,
     ) -> Result<(), ReplayError> {
         let mut replayed = self.version.scorer().score(batch, &mut self.workspace);
-        if let Some([first, second]) = self.version.product() {
-            let pairs = replayed[first].iter().zip(&replayed[second]);
-            replayed.push(pairs.map(|(first, second)| first * second).collect());
-        }
+        let products = self.version.products().iter();
+        let products: Vec<Vec<f32>> = products.map(|product| product.of(&replayed)).collect();
+        replayed.extend(products);
         let [requests, candidates, hashes, rest @ ..] = &rows.block.columns[..] else {
             unreachable!("three columns were requested")
         };

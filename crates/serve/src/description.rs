@@ -31,7 +31,7 @@ pub struct ModelDescription {
     pub platform: &'static str,
     /// Inputs, one per column.
     pub inputs: Vec<TensorDescription>,
-    /// Outputs: the tasks, then their product.
+    /// Outputs: the tasks, then their products.
     pub outputs: Vec<TensorDescription>,
 }
 

@@ -51,7 +51,7 @@ pub enum VersionSelector {
 pub struct Top {
     /// Number of candidates.
     pub n: usize,
-    /// Output to sort by. `None`: the product of the tasks, or the first task if there is none.
+    /// Output to sort by. `None`: the product of the longest chain of tasks, or the first task if there is none.
     pub by: Option<String>,
 }
 
@@ -68,7 +68,7 @@ pub struct RankScores {
     pub hash: Arc<str>,
     /// Label that selected the version, if any.
     pub label: Option<&'static str>,
-    /// Names of the outputs: the tasks, then their product.
+    /// Names of the outputs: the tasks, then their products.
     pub outputs: Arc<[String]>,
     /// `scores[output][candidate]`, in the order of the candidates.
     pub scores: Vec<Vec<f32>>,

@@ -31,7 +31,7 @@ pub struct Identity {
     pub hash: Arc<str>,
     /// Schema of its rows.
     pub schema: Arc<Schema>,
-    /// Names of the outputs: the tasks, then their product if one task is defined on another's positives.
+    /// Names of the outputs: the tasks, then the product of each task defined on another's positives.
     pub outputs: Arc<[String]>,
 }
 
@@ -46,8 +46,10 @@ pub struct Version {
     encoder: Encoder,
     /// Indices of the fields that read a column.
     fields_of: HashMap<Box<str>, Vec<usize>>,
-    /// The two tasks whose product is the last output.
-    product: Option<Product>,
+    /// The products of tasks, the last outputs.
+    products: Vec<Product>,
+    /// The output that candidates are ranked by if a request names none.
+    main_output: usize,
     rankers: Rankers,
     /// Its metrics, once registered.
     served: OnceLock<Arc<ServedVersion>>,
@@ -97,7 +99,7 @@ pub(crate) const COUNT_EVERY: u32 = 8;
 pub struct Scores {
     /// Uncalibrated scores `raw[task][candidate]`.
     pub raw: Vec<Vec<f32>>,
-    /// Calibrated scores `calibrated[output][candidate]`, the product last.
+    /// Calibrated scores `calibrated[output][candidate]`, the products last.
     pub calibrated: Vec<Vec<f32>>,
     /// Time for encoding.
     pub encode: Duration,
@@ -146,9 +148,11 @@ impl Version {
     /// A version of a model that was read elsewhere; `hash` is that of its manifest, in hex.
     pub fn new(scorer: Arc<Scorer>, model: &Arc<str>, number: u64, hash: &str) -> Version {
         let schema = scorer.schema().clone();
-        let product = schema.product();
+        let products = schema.products();
+        let main_product = schema.main_product();
         let mut outputs: Vec<String> = schema.tasks.iter().map(|task| task.name.clone()).collect();
-        outputs.extend(product.as_ref().map(|product| product.name.clone()));
+        let main_output = main_product.map_or(0, |product| outputs.len() + product);
+        outputs.extend(products.iter().map(|product| product.name.clone()));
         let mut fields_of: HashMap<Box<str>, Vec<usize>> = HashMap::new();
         // Crosses and past rates are of ids that other fields read.
         let columns = schema.fields.iter().enumerate();
@@ -171,7 +175,8 @@ impl Version {
             encoder: Encoder::new(schema),
             scorer,
             fields_of,
-            product,
+            products,
+            main_output,
             served: OnceLock::new(),
             n_requests: AtomicU32::new(0),
         }
@@ -235,9 +240,15 @@ impl Version {
         self.fields_of.contains_key(column)
     }
 
-    /// Returns the two tasks whose product is the last output, if there is one.
-    pub fn product(&self) -> Option<[usize; 2]> {
-        self.product.as_ref().map(|product| product.tasks)
+    /// Returns the products of tasks, in the order of the outputs after those of the tasks.
+    pub fn products(&self) -> &[Product] {
+        &self.products
+    }
+
+    /// Returns the output that candidates are ranked by if a request names none: the product of the longest chain of
+    /// tasks, or the first task.
+    pub fn main_output(&self) -> usize {
+        self.main_output
     }
 
     /// Builds the rankers for the context columns that `old` was used with, so that the first requests are
@@ -331,11 +342,13 @@ impl Version {
         }
     }
 
-    /// Returns the scores to return: calibrated, with the product.
+    /// Returns the scores to return: calibrated, with the products.
     fn calibrate(&self, raw: &[Vec<f32>]) -> Vec<Vec<f32>> {
         let mut scores = raw.to_vec();
         self.scorer.calibrate(&mut scores);
-        scores.extend(self.product.as_ref().map(|product| product.of(&scores)));
+        let products = self.products.iter();
+        let products: Vec<Vec<f32>> = products.map(|product| product.of(&scores)).collect();
+        scores.extend(products);
         scores
     }
 }

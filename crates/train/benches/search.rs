@@ -116,6 +116,7 @@ fn plan() -> TrainPlan {
         steps: Steps::Alternating,
         balance: ncs_train::Balance::Fixed,
         funnel: None,
+        product: None,
         evidence: None,
         shrinkage: Shrinkage::Conversions,
         precision: StepPrecision::Single,

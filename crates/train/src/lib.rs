@@ -28,6 +28,7 @@ mod outcome;
 mod phase;
 pub mod plan;
 pub mod predict;
+pub mod product_loss;
 mod progress;
 mod refit;
 mod run;

@@ -5,6 +5,7 @@ use crate::entire_space::FunnelLoss;
 use crate::evidence::ShrinkageRule;
 use crate::id_dropout::IdDropoutPlan;
 use crate::lifetimes::Lifetime;
+use crate::product_loss::ProductLoss;
 use crate::taken::KappaPlan;
 use ncs_model::Masks;
 use serde::{Deserialize, Serialize, Serializer};
@@ -35,6 +36,10 @@ pub struct TrainPlan {
     pub balance: Balance,
     /// Loss over the entire space; `None`: every task is trained on its own known labels.
     pub funnel: Option<FunnelLoss>,
+    /// Losses of products over chains of tasks, in the place of `funnel`; `None`: no task is trained by a product of more
+    /// than two.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub product: Option<ProductLoss>,
     /// Id dropout.
     pub id_dropout: IdDropoutPlan,
     /// Share of dropout of fields, in [0, 1): see [`ncs_model::Dropout::field_rate`].
@@ -99,6 +104,11 @@ impl TrainPlan {
     /// with which an epoch has at most about 2000 steps.
     pub fn rows_per_step(&self, rows: u64) -> usize {
         self.batch.unwrap_or_else(|| chosen_batch(rows))
+    }
+
+    /// Returns true if tasks are trained by a loss over the logits of several heads.
+    pub fn couples_heads(&self) -> bool {
+        self.funnel.is_some() || self.product.is_some()
     }
 
     /// Returns the names of the optimizers' rules.

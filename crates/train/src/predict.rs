@@ -1,8 +1,8 @@
 //! Predictions: labels and scores of batches, task by task.
 
 use crate::loss;
-use ncs_eval::{Predictions, TaskPredictions, auc, errors};
-use ncs_features::schema::funnel;
+use ncs_eval::{Predictions, TaskPredictions, TaskProduct, auc, errors};
+use ncs_features::schema::{Product, funnel, products};
 use ncs_features::{Batch, LabelKind, RowTerms, Task};
 use ncs_model::{Model, Network, Subnet, Workspace};
 
@@ -17,7 +17,20 @@ pub fn empty_predictions(tasks: &[Task]) -> Predictions {
         tasks: tasks.iter().map(empty).collect(),
         groups: Vec::new(),
         funnel: funnel(tasks).map(|[click, conversion]| (click, conversion)),
+        products: further_products(tasks),
     }
+}
+
+/// Returns the products of tasks beside that of the funnel.
+fn further_products(tasks: &[Task]) -> Vec<TaskProduct> {
+    let of_funnel = funnel(tasks);
+    let is_further = |product: &Product| of_funnel.is_none_or(|pair| product.tasks != pair);
+    let product = |product: Product| TaskProduct {
+        name: product.name,
+        tasks: product.tasks,
+    };
+    let products = products(tasks).into_iter();
+    products.filter(is_further).map(product).collect()
 }
 
 /// Appends a batch and its scores, `[task][row]`.

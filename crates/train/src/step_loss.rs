@@ -3,6 +3,7 @@
 use crate::entire_space::{FunnelBatch, FunnelLoss, FunnelWeights};
 use crate::label_smoothing::LabelSmoothing;
 use crate::loss::{self, BatchLoss};
+use crate::product_loss::{ProductBatch, ProductLoss};
 use ncs_features::{Batch, Task};
 use ncs_model::{Dropout, Gradient, HeadRows, Network, Subnet, Workspace};
 
@@ -10,6 +11,14 @@ use ncs_model::{Dropout, Gradient, HeadRows, Network, Subnet, Workspace};
 pub(crate) struct StepLoss<'a> {
     heads: Vec<Head<'a>>,
     funnel: Option<Funnel<'a>>,
+    product: Option<ProductBatch<'a>>,
+}
+
+/// Losses over the logits of several heads, of which a step has one at most.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Coupling<'p> {
+    pub(crate) funnel: Option<FunnelLoss>,
+    pub(crate) product: Option<&'p ProductLoss>,
 }
 
 /// A head of the step.
@@ -52,10 +61,13 @@ impl<'a> StepLoss<'a> {
         batch: &'a Batch,
         heads: &[usize],
         weight: impl Fn(usize) -> f64,
-        funnel: Option<FunnelLoss>,
+        coupling: Coupling<'_>,
     ) -> StepLoss<'a> {
         let place = |task: usize| heads.iter().position(|&head| head == task);
-        let funnel = funnel.map(|loss| Funnel {
+        let product = coupling.product;
+        let product =
+            product.map(|loss| ProductBatch::new(loss, batch, heads, |task| weight(task)));
+        let funnel = coupling.funnel.map(|loss| Funnel {
             loss: FunnelBatch::new(
                 loss,
                 &batch.labels[loss.click],
@@ -70,8 +82,9 @@ impl<'a> StepLoss<'a> {
             heads: [loss.click, loss.conversion, tasks.len()].map(place),
         });
         let coupled = |place: usize| {
+            let in_product = product.as_ref().and_then(|product| product.mass(place));
             let funnel = funnel.as_ref();
-            funnel.is_some_and(|funnel| funnel.heads.contains(&Some(place)))
+            in_product.is_some() || funnel.is_some_and(|f| f.heads.contains(&Some(place)))
         };
         let head = |(place, &task): (usize, &usize)| Head {
             task: (task < tasks.len()).then_some(task),
@@ -86,6 +99,7 @@ impl<'a> StepLoss<'a> {
         StepLoss {
             heads: heads.iter().enumerate().map(head).collect(),
             funnel,
+            product,
         }
     }
 
@@ -119,10 +133,10 @@ impl<'a> StepLoss<'a> {
             subnets,
             dropout,
         } = inputs;
-        if let Some(funnel) = &self.funnel {
+        if self.funnel.is_some() || self.product.is_some() {
             let gradients =
                 |rows: &[HeadRows<'_, f32>], gradients: &mut [&mut [f32]], losses: &mut [f64]| {
-                    self.coupled(funnel, rows, gradients, losses);
+                    self.coupled(rows, gradients, losses);
                 };
             network.learn_coupled(batch, subnets, dropout, &gradients, pass, gradient);
             return;
@@ -153,7 +167,6 @@ impl<'a> StepLoss<'a> {
 
     fn coupled(
         &self,
-        funnel: &Funnel<'_>,
         heads: &[HeadRows<'_, f32>],
         gradients: &mut [&mut [f32]],
         losses: &mut [f64],
@@ -161,19 +174,20 @@ impl<'a> StepLoss<'a> {
         for (rows, (gradients, loss)) in heads.iter().zip(gradients.iter_mut().zip(&mut *losses)) {
             *loss += self.apart(rows, gradients);
         }
-        let Some(first) = heads.first() else { return };
-        for (i, &row) in first.rows.iter().enumerate() {
-            let logit =
-                |head: Option<usize>| head.map_or(0.0, |head| f64::from(heads[head].logits[i]));
-            let (found, sums) = funnel.loss.row(row, funnel.heads.map(logit));
-            for (head, gradient) in funnel.heads.iter().zip(found) {
-                if let Some(head) = *head {
-                    gradients[head][i] = gradient as f32;
-                }
-            }
-            for (head, sum) in funnel.heads.iter().zip(sums) {
-                if let Some(head) = *head {
-                    losses[head] += sum;
+        if let Some(funnel) = &self.funnel {
+            funnel.rows(heads, gradients, losses);
+        }
+        if let Some(product) = &self.product {
+            let mut of_row = vec![0.0; heads.len()];
+            let first = heads.first().map_or(&[][..], |first| first.rows);
+            for (i, &row) in first.iter().enumerate() {
+                of_row.fill(0.0);
+                let logit = |head: usize| f64::from(heads[head].logits[i]);
+                product.row(row as usize, &logit, &mut of_row, losses);
+                for (head, &gradient) in of_row.iter().enumerate() {
+                    if product.mass(head).is_some() {
+                        gradients[head][i] = gradient as f32;
+                    }
                 }
             }
         }
@@ -195,12 +209,38 @@ impl<'a> StepLoss<'a> {
         self.heads.iter().enumerate().filter_map(mean).collect()
     }
 
-    /// The weights of the rows that count for a head of the funnel.
+    /// The weights of the rows that count for a head whose loss joins it with others.
     fn coupled_mass(&self, place: usize) -> f64 {
+        if let Some(product) = &self.product {
+            return product.mass(place).unwrap_or(0.0);
+        }
         let Some(funnel) = &self.funnel else {
             return 0.0;
         };
         let part = funnel.heads.iter().position(|&head| head == Some(place));
         part.map_or(0.0, |part| funnel.loss.masses()[part.min(1)])
+    }
+}
+
+impl Funnel<'_> {
+    /// Writes the gradients of the heads of the funnel for these rows, and adds their losses.
+    fn rows(&self, heads: &[HeadRows<'_, f32>], gradients: &mut [&mut [f32]], losses: &mut [f64]) {
+        let funnel = self;
+        let Some(first) = heads.first() else { return };
+        for (i, &row) in first.rows.iter().enumerate() {
+            let logit =
+                |head: Option<usize>| head.map_or(0.0, |head| f64::from(heads[head].logits[i]));
+            let (found, sums) = funnel.loss.row(row, funnel.heads.map(logit));
+            for (head, gradient) in funnel.heads.iter().zip(found) {
+                if let Some(head) = *head {
+                    gradients[head][i] = gradient as f32;
+                }
+            }
+            for (head, sum) in funnel.heads.iter().zip(sums) {
+                if let Some(head) = *head {
+                    losses[head] += sum;
+                }
+            }
+        }
     }
 }

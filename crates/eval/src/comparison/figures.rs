@@ -67,6 +67,11 @@ impl DataInput {
         if runs().any(|run| run.metrics.ctcvr.is_some()) {
             tasks.push(FUNNEL.to_owned());
         }
+        for product in runs().flat_map(|run| run.metrics.products.keys()) {
+            if !tasks.contains(product) {
+                tasks.push(product.clone());
+            }
+        }
         tasks
     }
 

@@ -1,6 +1,6 @@
 //! Variance of a figure over test rows, with the figure written as a mean over rows.
 
-use crate::auc::{Ranking, Real, funnel_labels, funnel_scores};
+use crate::auc::{Ranking, Real};
 use crate::comparison::FigureKey;
 use crate::errors::known_rows;
 use crate::figures::{AUC, FUNNEL};
@@ -160,10 +160,10 @@ impl Classes {
 }
 
 /// Returns the row values of every decisive figure that is a mean over labelled rows: each binary task's AUC,
-/// each ratio's and value's squared error, and the AUC of the product along the funnel.
+/// each ratio's and value's squared error, and the AUC of products of tasks.
 pub fn row_values(predictions: &Predictions) -> Vec<(FigureKey, RowValues)> {
     let tasks = predictions.tasks.iter().filter_map(of_task);
-    tasks.chain(of_funnel(predictions)).collect()
+    tasks.chain(of_products(predictions)).collect()
 }
 
 fn of_task(task: &TaskPredictions) -> Option<(FigureKey, RowValues)> {
@@ -176,19 +176,22 @@ fn of_task(task: &TaskPredictions) -> Option<(FigureKey, RowValues)> {
     Some((FigureKey::of(&task.name, figure), values?))
 }
 
-fn of_funnel(predictions: &Predictions) -> Option<(FigureKey, RowValues)> {
-    let (click, conversion) = predictions.funnel?;
-    let click = predictions.tasks.get(click)?;
-    let conversion = predictions.tasks.get(conversion)?;
-    if !(click.is_binary() && conversion.is_binary()) {
-        return None;
-    }
-    let labels = funnel_labels(&click.labels, &conversion.labels);
-    let scores = funnel_scores(&click.scores, &conversion.scores);
-    Some((
-        FigureKey::of(FUNNEL, AUC),
-        RowValues::of_auc(&labels, &scores)?,
-    ))
+fn of_products(predictions: &Predictions) -> Vec<(FigureKey, RowValues)> {
+    let funnel = predictions
+        .funnel
+        .map(|(click, conversion)| (FUNNEL, vec![click, conversion]));
+    let further = predictions.products.iter();
+    let further = further.map(|product| (product.name.as_str(), product.tasks.clone()));
+    let values = |(name, tasks): (&str, Vec<usize>)| {
+        let (labels, scores) = predictions.product(&tasks)?;
+        let values = RowValues::of_auc(&labels, &scores)?;
+        Some((FigureKey::of(name, AUC), values))
+    };
+    funnel
+        .into_iter()
+        .chain(further)
+        .filter_map(values)
+        .collect()
 }
 
 #[cfg(test)]

@@ -16,6 +16,11 @@ const SHARED: Fill = Fill {
     paint: "#14365d",
     ink: "#fff",
 };
+/// Kept by two tasks or more, but not by all.
+const BY_SOME: Fill = Fill {
+    paint: "#5d84b4",
+    ink: "#fff",
+};
 const PRUNED: Fill = Fill {
     paint: "#f4f4f1",
     ink: "#444",
@@ -77,14 +82,11 @@ pub(super) fn patterns() -> Markup {
 
 /// Returns the legend: names and samples of the segments.
 pub(super) fn legend(tasks: &[String]) -> Markup {
-    let shared = if tasks.len() > 2 {
-        "shared by two or more"
-    } else {
-        "shared"
-    };
+    let many = tasks.len() > 2;
     html! {
         p.legend {
-            (entry(&SHARED, shared))
+            (entry(&SHARED, if many { "shared by all" } else { "shared" }))
+            @if many { (entry(&BY_SOME, "shared by some")) }
             @for (task, fill) in tasks.iter().zip(ONLY.iter().cycle()) {
                 (entry(fill, &format!("{task} only")))
             }
@@ -155,7 +157,17 @@ fn bar(layer: &LayerSharing, tasks: &[String], top: f64) -> Markup {
 
 /// Returns the name, fill and number of connections of each part of a bar.
 fn segments(layer: &LayerSharing, tasks: &[String]) -> Vec<(String, &'static Fill, u64)> {
-    let mut segments = vec![("shared".to_string(), &SHARED, layer.shared)];
+    let mut segments = match layer.by_all {
+        None => vec![("shared".to_string(), &SHARED, layer.shared)],
+        Some(by_all) => vec![
+            ("shared by all".to_string(), &SHARED, by_all),
+            (
+                "shared by some".to_string(),
+                &BY_SOME,
+                layer.shared - by_all,
+            ),
+        ],
+    };
     for ((at, only), fill) in layer.only.iter().enumerate().zip(ONLY.iter().cycle()) {
         let task = tasks.get(at).map_or("one task", String::as_str);
         segments.push((format!("{task} only"), fill, *only));

@@ -4,8 +4,10 @@ use maud::{Markup, html};
 
 use super::chart::{Chart, LineStyle, Series};
 use super::numbers::{ABSENT, fixed, percent, thousands};
-use crate::report::{CalibrationCurve, LearningCurve, LearningPoint, RunReport, SearchCurve};
-use crate::sharing::LayerSharing;
+use crate::report::{
+    CalibrationCurve, LearningCurve, LearningPoint, RunReport, SearchCurve, SharingPicture,
+};
+use crate::sharing::{LayerSharing, Overlap, PairOverlap};
 
 /// Returns the networks of the report's curves in the order of their first curve; a network's index is its line
 /// style.
@@ -208,8 +210,13 @@ fn calibration_chart(task: &str, curves: &[&CalibrationCurve], networks: &[&str]
 /// Returns the header of the table below the sharing chart.
 pub(super) fn sharing_header(tasks: &[String]) -> Vec<String> {
     let mut header = vec!["layer".to_string(), "connections".into(), "shared".into()];
+    let many = tasks.len() > 2;
+    header.extend(many.then(|| "by all".to_string()));
     header.extend(tasks.iter().map(|task| format!("{task} only")));
-    header.extend(["pruned", "overlap", "chance level"].map(String::from));
+    header.push("pruned".to_owned());
+    if !many {
+        header.extend(["overlap", "chance level"].map(String::from));
+    }
     header
 }
 
@@ -221,12 +228,48 @@ pub(super) fn sharing_row(layer: &LayerSharing) -> Vec<String> {
         thousands(layer.connections()),
         share(layer.shared),
     ];
+    let many = layer.only.len() > 2;
+    row.extend(many.then(|| layer.by_all.map_or(ABSENT.into(), share)));
     row.extend(layer.only.iter().map(|only| share(*only)));
     row.push(share(layer.pruned));
-    let overlap = layer.overlap();
-    row.push(overlap.map_or(ABSENT.into(), |overlap| fixed(overlap.overlap, 3)));
-    row.push(overlap.map_or(ABSENT.into(), |overlap| fixed(overlap.chance, 3)));
+    if !many {
+        let overlap = layer.overlap();
+        row.push(overlap.map_or(ABSENT.into(), |overlap| fixed(overlap.overlap, 3)));
+        row.push(overlap.map_or(ABSENT.into(), |overlap| fixed(overlap.chance, 3)));
+    }
     row
+}
+
+/// Returns header and rows of the table of pairs of tasks; `None` for two tasks, whose overlap stands beside the layers, and
+/// without masks.
+pub(super) fn pairs_table(
+    picture: &SharingPicture,
+) -> Option<([&'static str; 5], Vec<Vec<String>>)> {
+    if picture.tasks.len() < 3 || picture.pairs.is_empty() {
+        return None;
+    }
+    let row = |pair: &PairOverlap| {
+        let Overlap {
+            densities: [first, second],
+            overlap,
+            chance,
+        } = pair.overlap;
+        vec![
+            pair.tasks.join(", "),
+            percent(first),
+            percent(second),
+            fixed(overlap, 3),
+            fixed(chance, 3),
+        ]
+    };
+    let header = [
+        "tasks",
+        "kept by the first",
+        "by the second",
+        "overlap",
+        "chance level",
+    ];
+    Some((header, picture.pairs.iter().map(row).collect()))
 }
 
 /// Returns header and rows of the table of units by owner; `None` if all units of all layers are common.

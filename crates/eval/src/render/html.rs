@@ -182,6 +182,9 @@ fn sharing(picture: &SharingPicture) -> Markup {
             "Overlap: intersection over union of the connections that two tasks keep. Chance level: the "
             "expected overlap of random masks of the same densities."
         }
+        @if let Some((header, rows)) = figures::pairs_table(picture) {
+            (plain_table(&header.map(String::from), &rows))
+        }
         @if let Some((header, rows)) = figures::units_table(&picture.tasks, &picture.layers) {
             (plain_table(&header, &rows))
             p.explained {

@@ -150,6 +150,10 @@ fn sharing(picture: &SharingPicture) -> String {
         &header,
         &rows,
     );
+    if let Some((header, rows)) = super::figures::pairs_table(picture) {
+        let title = format!("Overlap of each pair of tasks: {}", picture.network);
+        text += &format!("\n{}", titled(&title, &header, &rows));
+    }
     if let Some((header, rows)) = super::figures::units_table(&picture.tasks, &picture.layers) {
         let header: Vec<&str> = header.iter().map(String::as_str).collect();
         let title = format!("Hidden units by layer: {}", picture.network);

@@ -183,6 +183,7 @@ fn metrics(gain: f64, of_seed: f64, rng: &mut Rng) -> Metrics {
             .into_iter()
             .collect(),
         ctcvr: Some(ctcvr),
+        products: Default::default(),
     }
 }
 
@@ -203,6 +204,7 @@ fn layer(name: &str, inputs: usize, outputs: usize, density: f64) -> LayerSharin
     let part = |share: f64| (connections * density * share) as u64;
     let (shared, only) = (part(0.5), vec![part(0.3), part(0.2)]);
     LayerSharing {
+        by_all: None,
         name: name.into(),
         inputs,
         outputs,

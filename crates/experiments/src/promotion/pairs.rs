@@ -4,7 +4,6 @@ use crate::error::Error;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
-use ncs_eval::auc::{funnel_labels, funnel_scores};
 use ncs_eval::{Predictions, TaskPredictions};
 use ncs_features::{LabelKind, Schema};
 
@@ -93,22 +92,19 @@ fn same_labels(one: &TaskPredictions, other: &TaskPredictions) -> bool {
         && one.labels.iter().zip(&other.labels).all(same)
 }
 
-/// Adds the product of a click and a conversion task as a further task, if the model predicts it.
+/// Adds the products of chains of tasks as further tasks, as the model predicts them.
 pub(super) fn with_product(mut predictions: Predictions, schema: &Arc<Schema>) -> Predictions {
-    let (Some(product), Some((click, conversion))) = (schema.product(), predictions.funnel) else {
-        return predictions;
-    };
-    let [click, conversion] = [click, conversion].map(|task| &predictions.tasks[task]);
-    if click.is_binary() && conversion.is_binary() {
-        let labels = funnel_labels(&click.labels, &conversion.labels);
-        let scores = funnel_scores(&click.scores, &conversion.scores);
+    for product in schema.products() {
+        let Some((labels, scores)) = predictions.product(&product.tasks) else {
+            continue;
+        };
         let task = TaskPredictions {
             name: product.name,
             kind: LabelKind::Binary,
             labels: labels.into_iter().map(|label| label as f32).collect(),
             scores: scores.into_iter().map(|score| score as f32).collect(),
             truths: Vec::new(),
-            weights: click.weights.clone(),
+            weights: predictions.tasks[product.tasks[0]].weights.clone(),
         };
         predictions.tasks.push(task);
     }

@@ -135,6 +135,9 @@ fn average_in_words(average: Average) -> String {
 }
 
 fn loss_in_words(plan: &TrainPlan) -> String {
+    if plan.product.is_some() {
+        return "esmm, products over chains of tasks".to_owned();
+    }
     match plan.funnel.map(|funnel| funnel.kind) {
         None => "each task's own".to_owned(),
         Some(EntireSpace::Esmm) => "esmm".to_owned(),

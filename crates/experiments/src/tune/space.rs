@@ -122,7 +122,7 @@ fn keeps_the_model(key: &str) -> bool {
 fn can_shrink(file: &RunFile) -> bool {
     let train = &file.plan.train;
     let is_off = file.states(&["training", "embedding_evidence"]) && train.evidence.is_none();
-    train.funnel.is_none() && train.balance != Balance::PcGrad && !is_off
+    !train.couples_heads() && train.balance != Balance::PcGrad && !is_off
 }
 
 impl Values {

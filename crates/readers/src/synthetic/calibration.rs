@@ -2,7 +2,7 @@
 
 use super::fields::{Population, ROWS_PER_SESSION, Row};
 use super::teacher::{Scores, Teacher};
-use super::{FIRST_OF_SAMPLE, SyntheticPlan};
+use super::{FIRST_OF_SAMPLE, FurtherLabels, SyntheticPlan};
 
 /// Standard deviation of a task's logit over impressions. The area under the ROC curve of the true
 /// probability is near `Phi(1.5 / sqrt 2)`, 0.86, for rare labels and less for frequent ones.
@@ -17,6 +17,7 @@ pub(super) struct Truth {
     teacher: Teacher,
     click: Logit,
     conversion: Logit,
+    further: Vec<Logit>,
 }
 
 /// The true probabilities of one row.
@@ -25,6 +26,8 @@ pub(super) struct Probabilities {
     pub(super) click: f64,
     /// Given a click, known on every row.
     pub(super) conversion: f64,
+    /// Those of the further labels, given the label before each; 0 where the log has none.
+    pub(super) further: [f64; 2],
 }
 
 impl Truth {
@@ -50,10 +53,26 @@ impl Truth {
             .collect();
         let conversions = points(1, |scores| scores.conversion);
         let conversion = Logit::fit(&conversions, &clicked, plan.conversion_rate);
+        let mut weights = clicked;
+        let mut further = Vec::new();
+        for (number, label) in plan.further.labels().iter().enumerate() {
+            let points = rows.iter().zip(&scores).map(|(row, scores)| Point {
+                score: scores.further[number],
+                drift: row.drift[1],
+            });
+            let points: Vec<Point> = points.collect();
+            let logit = Logit::fit(&points, &weights, label.rate);
+            if plan.further == FurtherLabels::Chain {
+                let pairs = weights.iter_mut().zip(&points);
+                pairs.for_each(|(weight, &point)| *weight *= logit.probability(point));
+            }
+            further.push(logit);
+        }
         Truth {
             teacher,
             click,
             conversion,
+            further,
         }
     }
 
@@ -64,9 +83,15 @@ impl Truth {
                 score,
                 drift: row.drift[task],
             });
+        let mut further = [0.0; 2];
+        for ((p, logit), score) in further.iter_mut().zip(&self.further).zip(scores.further) {
+            let drift = row.drift[1];
+            *p = logit.probability(Point { score, drift });
+        }
         Probabilities {
             click: self.click.probability(click),
             conversion: self.conversion.probability(conversion),
+            further,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::calibration::Probabilities;
 use super::fields::{FIELDS, Row};
+use super::further::{FurtherLabel, FurtherLabels};
 use super::{CONVERSION_TIME, GROUP, LABELS, TIME, TRUTHS};
 use ncs_features::time::Timestamp;
 use ncs_features::{Block, Column, Texts, Values};
@@ -32,9 +33,21 @@ pub(super) struct Columns {
     /// Empty where conversions have no times; of rows without a conversion any.
     conversion_times: Vec<Timestamp>,
     not_converted: Vec<bool>,
+    further: &'static [FurtherLabel],
+    further_labels: [Vec<i64>; 2],
+    /// Rows for which a further label is not known.
+    not_reached: [Vec<bool>; 2],
+    further_truths: [Vec<f64>; 2],
 }
 
 impl Columns {
+    pub(super) fn new(further: FurtherLabels) -> Columns {
+        Columns {
+            further: further.labels(),
+            ..Columns::default()
+        }
+    }
+
     pub(super) fn push(&mut self, row: &Row, truth: Probabilities) {
         self.push_features(row);
         let clicked = row.luck[0] < truth.click;
@@ -48,6 +61,18 @@ impl Columns {
         self.times.extend(row.time);
         self.conversion_times.extend(row.conversion_time);
         self.not_converted.push(!converted);
+        self.push_further(row, truth, clicked);
+    }
+
+    fn push_further(&mut self, row: &Row, truth: Probabilities, clicked: bool) {
+        let mut before = false;
+        for (number, further) in self.further.iter().enumerate() {
+            let is_reached = clicked && (before || !further.follows);
+            before = is_reached && row.further_luck[number] < truth.further[number];
+            self.further_labels[number].push(before.into());
+            self.not_reached[number].push(!is_reached);
+            self.further_truths[number].push(truth.further[number]);
+        }
     }
 
     fn push_features(&mut self, row: &Row) {
@@ -101,6 +126,22 @@ impl Columns {
             ..Column::default()
         });
         let mut columns: Vec<Column> = columns.collect();
+        let labels = self.further_labels.into_iter().zip(self.not_reached);
+        for (further, (labels, nulls)) in self.further.iter().zip(labels) {
+            columns.push(Column {
+                name: further.label.to_owned(),
+                values: Values::Int(labels),
+                nulls,
+                ..Column::default()
+            });
+        }
+        for (further, truths) in self.further.iter().zip(self.further_truths) {
+            columns.push(Column {
+                name: further.truth.to_owned(),
+                values: Values::Float(truths),
+                ..Column::default()
+            });
+        }
         for column in &mut columns {
             match column.name.as_str() {
                 "tags" => column.offsets = Some(std::mem::take(&mut self.tag_offsets)),

@@ -26,6 +26,12 @@ pub(super) enum Purpose {
     Drift = 9,
     /// The delay of a conversion. Index: row.
     Delay = 10,
+    /// Heads and own units of a further label. Index: its number.
+    Further = 11,
+    /// First-layer weights of a further label where it does not share. Index: its number and the unit.
+    FurtherConflict = 12,
+    /// Luck of a row with further labels. Index: row.
+    FurtherLuck = 13,
 }
 
 /// A stream of draws.

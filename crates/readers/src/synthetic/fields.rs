@@ -3,6 +3,7 @@
 use super::arrivals::Calendar;
 use super::delays::ConversionDelays;
 use super::draws::{Draws, Purpose, Zipf};
+use super::further::FurtherLabels;
 use super::{SyntheticError, SyntheticPlan};
 use ncs_features::time::{TimeUnit, Timestamp};
 
@@ -60,6 +61,8 @@ pub(super) struct Row {
     pub(super) contexts: [u32; 7],
     /// In [0, 1): clicked where below the true probability; the same for conversion.
     pub(super) luck: [f64; 2],
+    /// The same for the further labels; 0 where the log has none.
+    pub(super) further_luck: [f64; 2],
     /// When it happens, where the log has days.
     pub(super) time: Option<Timestamp>,
     /// When its conversion happens if it has one, where conversions come late.
@@ -92,6 +95,7 @@ pub(super) struct Population {
     contexts: [Zipf; 7],
     calendar: Option<Calendar>,
     delays: Option<ConversionDelays>,
+    has_further_labels: bool,
 }
 
 impl Population {
@@ -114,6 +118,7 @@ impl Population {
             contexts: [20, 100, 100, 8, 1_000, 10, 100].map(|n_ids| Zipf::new(n_ids, 0.8)),
             calendar: calendar.transpose()?,
             delays: plan.delays,
+            has_further_labels: plan.further != FurtherLabels::None,
         })
     }
 
@@ -150,10 +155,19 @@ impl Population {
                 .then(|| self.cities.draw(&mut of_session)),
             contexts,
             luck: [of_row.uniform(), of_row.uniform()],
+            further_luck: self.further_luck(index),
             time,
             conversion_time: time.and_then(|time| self.conversion_time(index, time, contexts)),
             drift: calendar.and_then(drift).unwrap_or_default(),
         }
+    }
+
+    fn further_luck(&self, index: u64) -> [f64; 2] {
+        if !self.has_further_labels {
+            return [0.0; 2];
+        }
+        let mut draws = Draws::new(self.seed, Purpose::FurtherLuck, index);
+        [draws.uniform(), draws.uniform()]
     }
 
     fn conversion_time(

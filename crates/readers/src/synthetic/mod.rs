@@ -21,6 +21,7 @@ mod columns;
 mod delays;
 mod draws;
 mod fields;
+mod further;
 mod teacher;
 #[cfg(test)]
 mod tests;
@@ -29,6 +30,7 @@ mod writer;
 pub use arrivals::Arrivals;
 pub use delays::ConversionDelays;
 pub use fields::{FIELDS, UsedBy};
+pub use further::{CHAIN, ENGAGEMENT, FurtherLabel, FurtherLabels};
 pub use writer::{LIST_SEPARATOR, WriteError, Written, write_blocks, write_log};
 
 use crate::split::Part;
@@ -85,6 +87,8 @@ pub struct SyntheticPlan {
     pub arrivals: Option<Arrivals>,
     /// Conversions have a time after that of their row; needs `arrivals`. `None`: no such column.
     pub delays: Option<ConversionDelays>,
+    /// Labels beside clicks and conversions.
+    pub further: FurtherLabels,
 }
 
 impl Default for SyntheticPlan {
@@ -101,6 +105,7 @@ impl Default for SyntheticPlan {
             items: 4_000,
             arrivals: None,
             delays: None,
+            further: FurtherLabels::None,
         }
     }
 }
@@ -205,7 +210,8 @@ impl SyntheticPlan {
 /// Synthetic log: an iterator of blocks of [`BLOCK_ROWS`] rows.
 ///
 /// The columns of a block are those of [`FIELDS`], then [`GROUP`], [`LABELS`] and [`TRUTHS`], and [`TIME`] last
-/// where items arrive, followed by [`CONVERSION_TIME`] where conversions come late.
+/// where items arrive, followed by [`CONVERSION_TIME`] where conversions come late; behind all of them [`FurtherLabels`],
+/// first the labels, then their true probabilities.
 #[derive(Clone, Debug)]
 pub struct Synthetic {
     plan: SyntheticPlan,
@@ -248,7 +254,7 @@ impl Synthetic {
     /// limit. Where items arrive, later ones are of the part's last day.
     pub fn block(&self, rows: std::ops::Range<u64>) -> Block {
         let first_of_part = MOST_ROWS * self.plan.part as u64;
-        let mut columns = Columns::default();
+        let mut columns = Columns::new(self.plan.further);
         for index in rows {
             let row = self.population.row(first_of_part + index);
             let truth = self.truth.probabilities(&row);

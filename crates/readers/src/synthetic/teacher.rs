@@ -34,6 +34,8 @@ pub(super) struct Teacher {
     seed: u64,
     clicks: Vec<Unit>,
     conversions: Vec<Unit>,
+    /// Units of each further label.
+    further: Vec<Vec<Unit>>,
     /// Conversions have the hidden vectors of clicks in these leading dimensions, others behind.
     shared_dimensions: usize,
 }
@@ -43,6 +45,8 @@ pub(super) struct Teacher {
 pub(super) struct Scores {
     pub(super) click: f64,
     pub(super) conversion: f64,
+    /// Those of the further labels; 0 where the log has none.
+    pub(super) further: [f64; 2],
 }
 
 impl Teacher {
@@ -69,7 +73,10 @@ impl Teacher {
             unit.contradict(j, &mut Draws::new(plan.seed, Purpose::Conflict, j as u64));
         }
         conversions.extend(own);
+        let further = 0..plan.further.labels().len() as u64;
+        let further = further.map(|number| further_units(number, &clicks, n_shared, plan.seed));
         Teacher {
+            further: further.collect(),
             seed: plan.seed,
             clicks,
             conversions,
@@ -80,11 +87,23 @@ impl Teacher {
     pub(super) fn scores(&self, row: &Row) -> Scores {
         let vectors = self.vectors(row, WIDTH);
         let click = score(&self.clicks, &vectors);
-        let conversion = match self.shared_dimensions {
-            WIDTH => score(&self.conversions, &vectors),
-            shared => score(&self.conversions, &self.vectors(row, shared)),
+        let others;
+        let of_conversions = match self.shared_dimensions {
+            WIDTH => &vectors,
+            shared => {
+                others = self.vectors(row, shared);
+                &others
+            }
         };
-        Scores { click, conversion }
+        let mut further = [0.0; 2];
+        for (score_of, units) in further.iter_mut().zip(&self.further) {
+            *score_of = score(units, of_conversions);
+        }
+        Scores {
+            click,
+            conversion: score(&self.conversions, of_conversions),
+            further,
+        }
     }
 
     /// Returns the hidden vectors of a row, clicks' in the first `shared` dimensions and others behind.
@@ -125,6 +144,22 @@ impl Teacher {
         }
         vector
     }
+}
+
+/// Returns the units of a further label: those of clicks with other weights in the head, of which all beyond `n_shared` are
+/// contradicted, and own units over the fields of conversions.
+fn further_units(number: u64, clicks: &[Unit], n_shared: usize, seed: u64) -> Vec<Unit> {
+    let mut draws = Draws::new(seed, Purpose::Further, number);
+    let mut units = clicks[..COMMON_UNITS].to_vec();
+    for unit in &mut units {
+        unit.head *= 0.25 + 1.5 * draws.uniform();
+    }
+    for (j, unit) in units.iter_mut().enumerate().skip(n_shared) {
+        let index = number << 32 | j as u64;
+        unit.contradict(j, &mut Draws::new(seed, Purpose::FurtherConflict, index));
+    }
+    units.extend(own_units(UsedBy::Conversions, &mut draws));
+    units
 }
 
 fn add_scaled(sum: &mut Vector, factor: f64, vector: &Vector) {

@@ -247,12 +247,13 @@ fn difference(logged: f64, replayed: f64) -> f64 {
     }
 }
 
-/// Returns the link of each output: those of the tasks, and of the product that of the second.
+/// Returns the link of each output: those of the tasks, and of each product that of its last task.
 fn links(identity: &Identity) -> Arc<[Link]> {
     let tasks = identity.schema.tasks.iter();
     let mut links: Vec<Link> = tasks.map(|task| task.objective.link()).collect();
-    let product = identity.schema.product();
-    links.extend(product.map(|product| links[product.tasks[1]]));
+    let products = identity.schema.products().into_iter();
+    let products: Vec<Link> = products.map(|product| links[product.last()]).collect();
+    links.extend(products);
     links.into()
 }
 

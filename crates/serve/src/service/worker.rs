@@ -98,10 +98,7 @@ impl WorkerRequest<'_> {
             best: None,
         };
         if let Some(top) = &query.top {
-            // The product is last; without one, the first task is used.
-            let n_tasks = version.schema().tasks.len();
-            let by_default = (answer.outputs.len() > n_tasks).then_some(n_tasks);
-            keep_best(&mut answer, top, by_default.unwrap_or(0))?;
+            keep_best(&mut answer, top, version.main_output())?;
         }
         let completed = Completed {
             version,

@@ -6,7 +6,7 @@ use crate::balance;
 use crate::diagnosis::nan_source;
 use crate::error::TrainError;
 use crate::plan::{Balance, StepPrecision, Steps};
-use crate::step_loss::{StepInputs, StepLoss};
+use crate::step_loss::{Coupling, StepInputs, StepLoss};
 use ncs_features::Batch;
 use ncs_model::{CounterRng, Dropout, Gradient, Subnet};
 
@@ -69,7 +69,7 @@ impl Trainer<'_> {
         let auxiliary = self.model.spec().auxiliary_head();
         let heads: Vec<usize> = tasks.iter().copied().chain(auxiliary).collect();
         let mut running = self.take_subnets(0, &heads);
-        if running.subnets.len() == heads.len() && self.trainer_context.plan.funnel.is_none() {
+        if running.subnets.len() == heads.len() && !self.trainer_context.plan.couples_heads() {
             for (subnet, &task) in running.subnets.iter_mut().zip(&tasks) {
                 let known = known_rows(batch, task);
                 let some = known.len() < batch.n_rows;
@@ -154,9 +154,13 @@ impl Trainer<'_> {
             _ => specs[task].weight,
         };
         // A joint loss does not apply while each task's gradients are accumulated.
-        let funnel = plan.funnel.filter(|_| !alone && self.gradients.is_empty());
+        let is_coupled = !alone && self.gradients.is_empty();
+        let coupling = Coupling {
+            funnel: plan.funnel.filter(|_| is_coupled),
+            product: plan.product.as_ref().filter(|_| is_coupled),
+        };
         let smoothings = self.trainer_context.smoothings;
-        let mut loss = StepLoss::new(specs, batch, heads, weight, funnel).smoothed(smoothings);
+        let mut loss = StepLoss::new(specs, batch, heads, weight, coupling).smoothed(smoothings);
         if let Some(taken) = taken {
             loss.take(taken.to, &taken.added);
         }

@@ -172,6 +172,7 @@ fn sharing_picture(method: &MethodInput) -> Option<SharingPicture> {
         run.densities.iter().map(|(task, _)| task.clone()).collect()
     };
     Some(SharingPicture {
+        pairs: Vec::new(),
         network: method.name.clone(),
         tasks,
         layers: run.sharing.clone(),
