@@ -206,6 +206,24 @@ fn a_product_over_all_impressions_is_trained_by_its_chain() {
 }
 
 #[test]
+fn shared_and_own_embeddings_are_trained_for_three_tasks() {
+    let (folder, file) = example("engagement");
+    let folder = folder.path();
+    let sets = ["network.kind=\"stem\"", "network.experts=2"];
+    run(folder, &["train", &file, "--out", "out"], &sets);
+    let trained = metrics(folder, "out");
+    for task in ["click", "like", "long_view"] {
+        assert!(number(&trained["tasks"][task]["auc_entire_space"]) > 0.4);
+    }
+    let shown = done(folder, &["inspect", "out"]);
+    for layer in ["like.expert_1.fc_0", "expert_0.fc_0", "long_view.gate"] {
+        assert!(shown.contains(layer), "{layer}: {shown}");
+    }
+    // 8 numbers for each of three tasks, and 8 shared ones.
+    assert!(shown.contains("stem, vectors of 32"), "{shown}");
+}
+
+#[test]
 fn every_example_of_three_tasks_is_a_right_run_file() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/three_tasks");
     let unseen = |_: &_| -> Result<Vec<FileColumns>, ListingError> { Ok(Vec::new()) };

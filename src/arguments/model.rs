@@ -50,6 +50,9 @@ pub struct Importance {
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
+    /// Add bars to the report of the run in the folder (report.html, report.json).
+    #[arg(long)]
+    pub report: bool,
 }
 
 /// `ncs score`

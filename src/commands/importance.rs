@@ -22,6 +22,10 @@ const BAR: f64 = 24.0;
 /// The model or the rows cannot be read, a label is absent, or it was asked to stop.
 pub fn run(arguments: &Importance, progress: Progress) -> Outcome {
     let found = measure(arguments, progress, interrupt::flag()?)?;
+    if arguments.report {
+        let page = found.add_to_report(&arguments.model)?;
+        progress.log(&format!("added to {}", page.display()));
+    }
     if arguments.json {
         print_json(&found)
     } else {

@@ -33,6 +33,26 @@ fn smoothed_labels_are_of_a_cross_entropy_of_the_task_alone() {
 }
 
 #[test]
+fn embeddings_of_tasks_need_joint_steps_and_no_gram_matrix() {
+    let stem = "network.kind=\"stem\"";
+    let plan = parse(RUN, &[stem, "network.dim=5"]).unwrap().plan;
+    assert_eq!(plan.network.dim, 15);
+    assert_eq!(plan.network.gram, ncs_model::Gram::None);
+    assert_eq!(plan.train.steps, ncs_train::Steps::Joint);
+    let check = |sets: &[&str], expected: &str| {
+        let found = parse(RUN, &[&[stem], sets].concat()).map(|file| file.plan);
+        let found = found.unwrap_err();
+        assert!(found.contains(expected), "{found}");
+    };
+    check(&["network.gram=\"full\""], "\"stem\" has no Gram matrix");
+    check(&["training.loss=\"dcmt\""], "needs a head that is none");
+    check(
+        &["training.steps=\"alternating\""],
+        "needs the tasks to step together",
+    );
+}
+
+#[test]
 fn automatic_epochs_need_something_that_ends_the_training() {
     let auto = "training.epochs=\"auto\"";
     let plan = |sets: &[&str]| parse(RUN, sets).map(|file| file.plan.train);
@@ -85,7 +105,7 @@ fn losses_over_all_impressions_need_a_funnel_of_cross_entropies() {
     );
     check(
         &[loss, "training.steps=\"alternating\""],
-        "--set training.steps=\"alternating\": training.loss or training.balance needs the tasks to step",
+        "--set training.steps=\"alternating\": training.loss, training.balance or network.kind needs the tasks to step",
     );
     check(
         &[loss, "training.balance=\"pcgrad\""],

@@ -44,6 +44,12 @@ pub(crate) fn plan(config: &toml_types::RunFile, checks: &mut Checks<'_>) -> Sch
     }
     sequences::link(config, &attributes, &tables, &mut fields, checks);
     let tasks = tasks::plan(config, &fields, checks);
+    for column in &config.evaluation.slices {
+        checks.column(&["evaluation", "slices"], column);
+    }
+    if let Some(days) = &config.evaluation.days {
+        checks.column(&["evaluation", "days"], days);
+    }
     let group = config.evaluation.group.clone();
     if let Some(group) = &group {
         checks.column(&["evaluation", "group"], group);

@@ -216,7 +216,9 @@ pub(crate) fn heads(funnel: Option<&entire_space::FunnelLoss>, kappa: Option<Kap
 /// Whether tasks step together: they do where the loss or the balance needs it.
 pub(crate) fn steps(config: &toml_types::RunFile, checks: &mut Checks<'_>) -> Steps {
     let training = &config.training;
-    let joins = kind(config).is_some() || training.balance != Balance::Fixed;
+    // Adam would move a task's part of a vector in the steps of another.
+    let is_stem = config.network.kind == toml_types::NetworkKind::Stem;
+    let joins = kind(config).is_some() || training.balance != Balance::Fixed || is_stem;
     if training.balance != Balance::Fixed
         && config.network.kind == toml_types::NetworkKind::SingleTask
     {
@@ -226,8 +228,7 @@ pub(crate) fn steps(config: &toml_types::RunFile, checks: &mut Checks<'_>) -> St
     }
     match training.steps {
         Some(Steps::Alternating) if joins => {
-            let text =
-                "training.loss or training.balance needs the tasks to step together: \"joint\"";
+            let text = "training.loss, training.balance or network.kind needs the tasks to step together: \"joint\"";
             checks.say(&["training", "steps"], text);
             Steps::Joint
         }

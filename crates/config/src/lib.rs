@@ -82,10 +82,14 @@ pub struct RunPlan {
 }
 
 /// Evaluation of a model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EvaluationPlan {
     /// Resamplings for each interval; 0: no intervals.
     pub bootstrap: u32,
+    /// Columns by whose values the evaluated rows are divided in the report.
+    pub slices: Vec<String>,
+    /// Time column by whose days they are.
+    pub days: Option<String>,
     /// Whether labels and scores of the evaluated rows are kept.
     pub keep_scores: bool,
     /// Whether test rows are scored; a tuning must not.
@@ -373,6 +377,8 @@ fn plan(
     let start = start::plan(config, &schema, &network, &mut train, &data.root, checks);
     let evaluation = EvaluationPlan {
         bootstrap: config.evaluation.bootstrap,
+        slices: config.evaluation.slices.clone(),
+        days: config.evaluation.days.clone(),
         keep_scores: config.evaluation.keep_scores,
         test: true,
     };

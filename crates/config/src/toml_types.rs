@@ -372,6 +372,11 @@ pub(crate) struct Evaluation {
     /// Resamplings for each interval; 0 gives no intervals.
     #[schemars(range(max = 1_000_000))]
     pub(crate) bootstrap: u32,
+    /// Columns by whose values the evaluated rows are divided in the report, the 50 most frequent values of each; they need
+    /// not be features. The files of these rows are read once more.
+    pub(crate) slices: Vec<String>,
+    /// Time column by whose days (UTC) the evaluated rows are divided in the report.
+    pub(crate) days: Option<String>,
     /// Keep labels and scores of the evaluated rows in scores.safetensors.
     pub(crate) keep_scores: bool,
 }
@@ -404,6 +409,8 @@ impl Default for Evaluation {
         Evaluation {
             group: None,
             bootstrap: 200,
+            slices: Vec::new(),
+            days: None,
             keep_scores: false,
         }
     }

@@ -2,7 +2,7 @@
 
 use ncs_features::Task;
 use ncs_model::kernels::SimdLevel;
-use ncs_model::{Heads, NetworkKind, NetworkPlan};
+use ncs_model::{Gram, Heads, NetworkKind, NetworkPlan};
 use ncs_train::{
     Keep, Optimizer, Pick, Schedule, SearchKind, SearchPlan, Shrinkage, StepPrecision, TrainPlan,
 };
@@ -33,12 +33,27 @@ pub(crate) fn plan(
     if config.network.kind == toml_types::NetworkKind::Ple {
         enough_layers(&config.network, checks);
     }
+    let is_stem = config.network.kind == toml_types::NetworkKind::Stem;
+    if is_stem && checks.states(&["network", "gram"]) && config.network.gram != Gram::None {
+        let text =
+            "network.kind = \"stem\" has no Gram matrix; state gram = \"none\", or leave it out";
+        checks.say(&["network", "gram"], text);
+    }
     let funnel = funnel::plan(config, tasks, checks);
     let kappa = funnel::kappa(config, tasks, checks);
-    let network = NetworkPlan {
+    let mut network = NetworkPlan {
         heads: funnel::heads(funnel.as_ref(), kappa),
         ..network(&config.network)
     };
+    if is_stem {
+        if network.heads.auxiliary_head_of.is_some() {
+            let text = "network.kind = \"stem\" has embeddings for tasks, and this loss needs a head that is none; choose another";
+            checks.say(&["training", "loss"], text);
+        }
+        network.gram = Gram::None;
+        let parts = network.kind.vector_parts(tasks.len());
+        network.dim = network.dim.saturating_mul(parts);
+    }
     let mut train = TrainPlan {
         funnel,
         product: funnel::product(config, tasks),
@@ -107,17 +122,18 @@ fn idle_settings(config: &toml_types::RunFile, checks: &mut Checks<'_>) {
 /// Only some networks have experts and levels.
 fn idle_experts(config: &toml_types::Network, checks: &mut Checks<'_>) {
     let is_ple = config.kind == toml_types::NetworkKind::Ple;
-    let has_experts = is_ple || config.kind == toml_types::NetworkKind::Mmoe;
+    let has_shared = is_ple || config.kind == toml_types::NetworkKind::Stem;
+    let has_experts = has_shared || config.kind == toml_types::NetworkKind::Mmoe;
     let mut idle = |key: &str, stated: Option<usize>, is_used: bool, who: &str| {
         if stated.is_some() && !is_used {
             let text = format!("network.{key} has no effect: only network.kind = {who}");
             checks.note(text);
         }
     };
-    let who = r#""mmoe" and "ple" have experts"#;
+    let who = r#""mmoe", "ple" and "stem" have experts"#;
     idle("experts", config.experts, has_experts, who);
-    let who = r#""ple" has shared experts"#;
-    idle("shared_experts", config.shared_experts, is_ple, who);
+    let who = r#""ple" and "stem" have shared experts"#;
+    idle("shared_experts", config.shared_experts, has_shared, who);
     idle("levels", config.levels, is_ple, r#""ple" has levels"#);
     if config.kind == toml_types::NetworkKind::Linear && checks.states(&["network", "hidden"]) {
         let text = "network.hidden has no effect: network.kind = \"linear\" has no hidden layers";
@@ -165,6 +181,10 @@ fn network(config: &toml_types::Network) -> NetworkPlan {
             },
             toml_types::NetworkKind::Ple => NetworkKind::Ple {
                 levels: config.levels(),
+                experts: config.experts(),
+                shared: config.shared_experts(),
+            },
+            toml_types::NetworkKind::Stem => NetworkKind::Stem {
                 experts: config.experts(),
                 shared: config.shared_experts(),
             },

@@ -22,10 +22,11 @@ pub(crate) struct Network {
     /// Widths of the hidden layers, input side first.
     #[schemars(length(min = 1, max = 100), inner(range(min = 1)))]
     pub(crate) hidden: Vec<usize>,
-    /// `mmoe`: experts that all tasks share; `ple`: experts of each task at each level. Without it, 4.
+    /// `mmoe`: experts that all tasks share; `ple`: experts of each task at each level; `stem`: experts of each task. Without it,
+    /// 4.
     #[schemars(range(min = 1))]
     pub(crate) experts: Option<usize>,
-    /// `ple`: shared experts at each level. Without it, 1.
+    /// `ple`: shared experts at each level; `stem`: shared experts. Without it, 1.
     #[schemars(range(min = 1))]
     pub(crate) shared_experts: Option<usize>,
     /// `ple`: levels of extraction, one hidden layer each. Without it, 1.
@@ -90,6 +91,10 @@ pub(crate) enum NetworkKind {
     /// Experts of each task and shared ones, level by level. Hidden layers behind the levels are each
     /// task's own.
     Ple,
+    /// Shared embeddings and embeddings of each task, of length `dim` each, with experts; a task mixes all experts and learns its
+    /// own and the shared ones only, so that no task moves the embeddings of another (STEM, Su et al. 2023). Without a Gram
+    /// matrix. The last hidden layer is each task's own.
+    Stem,
     /// A tower for each task; the representation of the previous task is transferred by attention.
     Aitm,
     /// A linear model for each task over common tables, without hidden layers: logistic regression with gram = "none", a

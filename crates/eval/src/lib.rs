@@ -26,6 +26,7 @@ pub mod calibration;
 pub mod cells;
 pub mod columns;
 pub mod comparison;
+pub mod diagnoses;
 pub mod errors;
 pub mod figures;
 pub mod metrics;

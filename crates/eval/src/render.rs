@@ -5,6 +5,7 @@ mod backtest;
 mod bars;
 mod chart;
 mod comparison;
+mod diagnoses;
 mod figures;
 mod html;
 mod numbers;

@@ -8,6 +8,7 @@ pub use crate::note::Note;
 
 use crate::calibration::CalibrationBin;
 use crate::columns::PartColumns;
+use crate::diagnoses::{GainCurve, ImportanceBars, SliceTable, TableCost};
 use crate::figures::{FIGURES, FUNNEL, Figure};
 use crate::metrics::{Metrics, TaskMetrics};
 use crate::sharing::{LayerSharing, PairOverlap};
@@ -31,6 +32,18 @@ pub struct RunReport {
     pub learning: Vec<LearningCurve>,
     /// Calibration curve of each network and task.
     pub calibration: Vec<CalibrationCurve>,
+    /// Gains of each network and task.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gains: Vec<GainCurve>,
+    /// Figures by the values of columns, and by day.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub slices: Vec<SliceTable>,
+    /// Permutation importance, where it was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub importance: Option<ImportanceBars>,
+    /// Parameters by table, most bytes first, and those of layers and heads.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub costs: Vec<TableCost>,
     /// Row counts and label rates.
     pub data: DataSummary,
     /// Column values of each part, compared with the training rows.

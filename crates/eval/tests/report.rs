@@ -16,6 +16,10 @@ const NETWORKS: [&str; 3] = ["sparse_sharing", "shared_bottom", "single_task"];
 /// A sample report.
 fn sample() -> RunReport {
     RunReport {
+        gains: Vec::new(),
+        slices: Vec::new(),
+        importance: None,
+        costs: Vec::new(),
         title: "Subnetworks for click and buy".into(),
         subtitle: "examples/quickstart.toml, seed 7, 140,000 synthetic impressions".into(),
         notes: vec![

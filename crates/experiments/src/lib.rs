@@ -16,6 +16,7 @@ pub mod frames;
 pub mod importance;
 pub mod init;
 pub mod inspection;
+mod leaks;
 pub mod memory;
 pub mod onnx;
 mod past_rates;

@@ -1,8 +1,11 @@
 //! Report of a run, from its parts.
 
+mod costs;
 mod settings;
+pub(crate) mod slices;
 
 use ncs_config::RunPlan;
+use ncs_eval::diagnoses::{GainCurve, gain_points};
 use ncs_eval::report::{
     CalibrationCurve, ColumnSummary, DataFile, DataPart, DataSummary, InputRow, InputTable,
     LabelSummary, LearningCurve, LearningPoint, Note, ResultTable, SearchCurve, SearchRound,
@@ -60,6 +63,13 @@ pub fn report(
         calibration: evaluated
             .first()
             .map_or(Vec::new(), |first| calibration_curves(&network, first)),
+        gains: evaluated
+            .first()
+            .map_or(Vec::new(), |first| gain_curves(&network, first)),
+        // Added where the files are read again, and by `ncs importance`.
+        slices: Vec::new(),
+        importance: None,
+        costs: costs::of(&trained.artifact),
         data: data_summary(schema, data),
         columns: part_columns(data),
         features: schema
@@ -369,6 +379,17 @@ pub fn calibration_curves(network: &str, evaluated: &EvaluatedPart) -> Vec<Calib
         bins: task.calibration_bins(Binning::EqualCount(20)),
     };
     evaluated.predictions.tasks.iter().map(curve).collect()
+}
+
+/// A curve for each task that has something to gain.
+fn gain_curves(network: &str, evaluated: &EvaluatedPart) -> Vec<GainCurve> {
+    let curve = |task: &ncs_eval::TaskPredictions| GainCurve {
+        task: task.name.clone(),
+        network: network.to_owned(),
+        points: gain_points(task),
+    };
+    let curves = evaluated.predictions.tasks.iter().map(curve);
+    curves.filter(|curve| !curve.points.is_empty()).collect()
 }
 
 /// Rows and label rates of each part.

@@ -2,8 +2,8 @@
 
 use indexmap::IndexMap;
 use ncs_eval::{Predictions, TaskMetrics, TaskPredictions};
-use ncs_features::Block;
 use ncs_features::value::TextBuffer;
+use ncs_features::{Block, EncodeError};
 use ncs_readers::{ReadError, RowsBlock};
 use serde::Serialize;
 
@@ -99,13 +99,21 @@ impl SliceColumns {
     /// # Errors
     /// A row holds several values.
     pub(crate) fn add(&mut self, rows: &RowsBlock, block: &Block) -> Result<(), ReadError> {
+        self.add_block(block).map_err(|error| rows.error(error))
+    }
+
+    /// Does the same without a place for an error.
+    ///
+    /// # Errors
+    /// A row holds several values.
+    pub(crate) fn add_block(&mut self, block: &Block) -> Result<(), EncodeError> {
         let mut buffer = TextBuffer::default();
         for slice in &mut self.columns {
             let Some(column) = block.column(&slice.name) else {
                 continue;
             };
             for row in 0..block.n_rows {
-                let only = column.only(row).map_err(|error| rows.error(error))?;
+                let only = column.only(row)?;
                 let value = only.map(|i| String::from_utf8_lossy(buffer.text(&column.values, i)));
                 let value = value.map_or(NO_VALUE.to_owned(), |value| value.into_owned());
                 slice.values.entry(value).or_default().push(slice.n_rows);

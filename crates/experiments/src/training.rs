@@ -32,6 +32,7 @@ mod rows;
 
 use crate::cost::{self, Meter};
 use crate::error::Error;
+use crate::leaks;
 use crate::predictions_file;
 use crate::progress::{Job, Progress};
 use crate::run_folder::RunFolder;
@@ -334,6 +335,17 @@ fn finish(
     }
     let mut report = run_report::report(plan, &data.report, trained, &evaluated);
     report.notes.extend(notes);
+    if let Some(first) = evaluated.first() {
+        report.slices = run_report::slices::tables(plan, first)?;
+        let rows = [("test", test.as_ref()), ("valid", data.valid.as_ref())];
+        for (part, rows) in rows {
+            let Some(rows) = rows.filter(|_| evaluated.iter().any(|e| e.part == part)) else {
+                continue;
+            };
+            let warnings = leaks::warnings(&data.schema, &data.train, rows, part)?;
+            report.notes.extend(warnings);
+        }
+    }
     report.notes.extend_from_slice(of_tables);
     let of_moments = trained.moments.as_deref();
     let of_start = earlier::note(plan, &data.schema, of_moments);

@@ -172,12 +172,16 @@ fn numbers<const N: usize, T>(tensor: &TensorProto, of: fn([u8; N]) -> T) -> Vec
         .collect()
 }
 
-const KINDS: [NetworkKind; 8] = [
+const KINDS: [NetworkKind; 9] = [
     NetworkKind::SparseSharing,
     NetworkKind::SingleTask,
     NetworkKind::SharedBottom,
     NetworkKind::CrossStitch,
     NetworkKind::Mmoe { experts: 2 },
+    NetworkKind::Stem {
+        experts: 1,
+        shared: 2,
+    },
     NetworkKind::Ple {
         levels: 1,
         experts: 1,

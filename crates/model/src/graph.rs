@@ -58,6 +58,18 @@ pub enum Op {
         /// The numbers, by their place in [`crate::DenseLayout::stitches`].
         stitch: usize,
     },
+    /// Sums of features: feature `i` is the sum of the features `sums[i]` of `from`.
+    Gather {
+        /// The node that it reads.
+        from: usize,
+        /// For each feature, those that are added.
+        sums: Vec<Vec<u32>>,
+    },
+    /// The same features, through which no gradient flows.
+    Detach {
+        /// The node that it reads.
+        from: usize,
+    },
     /// A feature for each pair: `scale (a . b)`.
     Scores {
         /// Pairs of nodes.
@@ -72,10 +84,23 @@ impl Op {
     pub(crate) fn reads(&self) -> Vec<usize> {
         match self {
             Op::Input => vec![],
-            Op::Layer { from, .. } | Op::Softmax { from } => vec![*from],
+            Op::Layer { from, .. }
+            | Op::Softmax { from }
+            | Op::Gather { from, .. }
+            | Op::Detach { from } => vec![*from],
             Op::Mix { gate, parts } => [&[*gate], &parts[..]].concat(),
             Op::Stitch { parts, .. } => parts.clone(),
             Op::Scores { pairs, .. } => pairs.iter().flat_map(|&(a, b)| [a, b]).collect(),
+        }
+    }
+}
+
+impl Op {
+    /// Returns the nodes that gradients flow to.
+    fn learns_from(&self) -> Vec<usize> {
+        match self {
+            Op::Detach { .. } => vec![],
+            _ => self.reads(),
         }
     }
 }
@@ -154,6 +179,18 @@ impl Graph {
         self.push(Op::Stitch { parts, stitch }, width)
     }
 
+    /// Adds sums of the features of a node.
+    pub(crate) fn gather(&mut self, from: usize, sums: Vec<Vec<u32>>) -> usize {
+        let width = sums.len();
+        self.push(Op::Gather { from, sums }, width)
+    }
+
+    /// Adds a copy of a node through which no gradient flows.
+    pub(crate) fn detach(&mut self, from: usize) -> usize {
+        let width = self.nodes[from].width;
+        self.push(Op::Detach { from }, width)
+    }
+
     /// Adds scaled dot products of pairs of nodes.
     pub(crate) fn scores(&mut self, pairs: Vec<(usize, usize)>, scale: f64) -> usize {
         let width = pairs.len();
@@ -162,17 +199,18 @@ impl Graph {
 
     /// Returns for each node: true if these heads depend on it.
     pub fn live(&self, heads: &[usize]) -> Vec<bool> {
+        self.reached(heads, Op::reads)
+    }
+
+    fn reached(&self, heads: &[usize], reads: fn(&Op) -> Vec<usize>) -> Vec<bool> {
         let mut live = vec![false; self.nodes.len()];
         for &head in heads {
             live[self.heads[head]] = true;
         }
         for node in (0..self.nodes.len()).rev().filter(|&n| n > 0) {
             if live[node] {
-                self.nodes[node]
-                    .op
-                    .reads()
-                    .iter()
-                    .for_each(|&n| live[n] = true);
+                let below = reads(&self.nodes[node].op);
+                below.iter().for_each(|&n| live[n] = true);
             }
         }
         live
@@ -200,12 +238,12 @@ impl Graph {
         on_input
     }
 
-    /// Returns for each layer, and for each stitch, the heads that depend on it, one bit each.
+    /// Returns for each layer, and for each stitch, the heads whose gradients reach it, one bit each.
     pub(crate) fn users(&self) -> (Vec<u64>, Vec<u64>) {
         let mut layers = vec![0; self.shapes.len()];
         let mut stitches = vec![0; self.stitches.len()];
         for head in 0..self.heads.len() {
-            let live = self.live(&[head]);
+            let live = self.reached(&[head], Op::learns_from);
             for (node, _) in self.nodes.iter().zip(live).filter(|(_, live)| *live) {
                 match node.op {
                     Op::Layer { layer, .. } => layers[layer] |= 1 << head,
@@ -233,5 +271,18 @@ mod tests {
         assert_eq!(live, [true, true, false, false]);
         assert_eq!(graph.layers_run_by(&live), [true, false]);
         assert_eq!(graph.users(), (vec![0b11, 0b10], vec![0b10]));
+    }
+
+    #[test]
+    fn a_head_reads_what_it_does_not_learn() {
+        let mut graph = Graph::of_input(4);
+        let part = graph.gather(0, vec![vec![0, 2], vec![1, 3]]);
+        let of_first = graph.hidden("first".into(), part, (2, 3));
+        let of_second = graph.hidden("second".into(), part, (2, 3));
+        let detached = graph.detach(of_first);
+        let mixed = graph.stitch(vec![detached, of_second], vec![1.0, 1.0]);
+        graph.heads = vec![of_first, mixed];
+        assert_eq!(graph.live(&[1]), [true; 6]);
+        assert_eq!(graph.users(), (vec![0b01, 0b10], vec![0b10]));
     }
 }

@@ -141,7 +141,7 @@ fn multiply_adds(graph: &Graph, heads: &[usize], kept: Kept<'_>) -> f64 {
         let node = &graph.nodes[n];
         let product = |parts: usize| (parts * node.width) as f64;
         match &node.op {
-            Op::Input | Op::Softmax { .. } => 0.0,
+            Op::Input | Op::Softmax { .. } | Op::Gather { .. } | Op::Detach { .. } => 0.0,
             Op::Layer { layer, .. } => {
                 let (inputs, outputs) = graph.shapes[*layer];
                 kept.by_each(*layer, &graph.shapes) * inputs as f64 * outputs as f64

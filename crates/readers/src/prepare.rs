@@ -1,6 +1,7 @@
 //! Raw rows to cached ids: one pass to fit the schema, where something needs fitting, and one to
 //! encode. A data set that is in the cache already is not read again.
 
+mod again;
 mod filter;
 mod key;
 mod late;
@@ -24,6 +25,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use crate::report::{FileReport, PartReport, Report};
+pub use again::rows_of_part;
 
 /// A data set as ids in the cache.
 #[derive(Clone, Debug)]

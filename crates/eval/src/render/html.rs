@@ -2,9 +2,10 @@
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::numbers::{cell_interval, cell_value};
-use super::{bars, figures, text};
+use super::numbers::{cell_interval, cell_value, thousands};
+use super::{bars, diagnoses, figures, text};
 use crate::columns::HEADER;
+use crate::diagnoses::ImportanceBars;
 use crate::report::{InputTable, ResultRow, ResultTable, RunReport, SharingPicture};
 
 /// Renders the report as a self-contained page that can be read on paper and in black and white.
@@ -66,6 +67,7 @@ fn sections(report: &RunReport) -> Markup {
                 @for table in &report.inputs { (inputs(table)) }
             }
         }
+        @if let Some(bars) = &report.importance { (importance(bars)) }
         @if !report.search.is_empty() {
             section {
                 h2 { "Mask search" }
@@ -75,6 +77,8 @@ fn sections(report: &RunReport) -> Markup {
         }
         @if !report.learning.is_empty() { (learning(report, &networks)) }
         @if !report.calibration.is_empty() { (calibration(report, &networks)) }
+        @if !report.gains.is_empty() { (gains(report, &networks)) }
+        @if !report.slices.is_empty() { (slices(report)) }
         @if !report.data.parts.is_empty() { section { h2 { "Data" } (data(report)) } }
         @if !report.columns.is_empty() {
             section { h2 { "Columns, against the training rows" } (columns(report)) }
@@ -85,6 +89,7 @@ fn sections(report: &RunReport) -> Markup {
                 (text_table(&text::COLUMNS, &text::column_rows(&report.features)))
             }
         }
+        @if !report.costs.is_empty() { (costs(report)) }
         @if !report.settings.is_empty() { section { h2 { "Settings" } (settings(report)) } }
     }
 }
@@ -110,6 +115,62 @@ fn calibration(report: &RunReport, networks: &[&str]) -> Markup {
             }
             (figures::legend(networks, &[]))
             (figures::calibration(&report.calibration, networks))
+        }
+    }
+}
+
+fn gains(report: &RunReport, networks: &[&str]) -> Markup {
+    html! {
+        section {
+            h2 { "Gains and lift" }
+            p.explained {
+                "Rows in order of falling prediction. Gains: the share of all positives among the first of them; on the grey "
+                "diagonal the order is random. Lift: how much more frequent positives are among them than among all rows."
+            }
+            (figures::legend(networks, &[]))
+            (diagnoses::gains(&report.gains, networks))
+        }
+    }
+}
+
+fn slices(report: &RunReport) -> Markup {
+    html! {
+        section {
+            h2 { "By slice" }
+            p.explained {
+                "The rows with each value of a column. PCOC: sum of predictions over sum of labels, 1 is right. A small slice "
+                "differs by chance: with 100 positives PCOC is uncertain by a fifth."
+            }
+            @for table in &report.slices {
+                h3 { (table.column) ", " (table.part) " rows" }
+                (diagnoses::days(table))
+                @let (header, rows) = diagnoses::slice_table(table);
+                (plain_table(&header, &rows))
+            }
+        }
+    }
+}
+
+fn importance(bars: &ImportanceBars) -> Markup {
+    html! {
+        section {
+            h2 { "Permutation importance" }
+            p.explained {
+                "What a task loses when the values of a column are permuted between rows (" (thousands(bars.rows))
+                " rows, mean of " (bars.repeats) " permutations); lines: two standard errors over rows. Columns that replace "
+                "each other can all look unimportant."
+            }
+            div.panels { @for task in &bars.tasks { (diagnoses::importance(task)) } }
+        }
+    }
+}
+
+fn costs(report: &RunReport) -> Markup {
+    html! {
+        section {
+            h2 { "Size by table" }
+            p.explained { "Rows that training has seen; the others take no memory." }
+            (text_table(&diagnoses::COSTS, &diagnoses::cost_rows(&report.costs)))
         }
     }
 }

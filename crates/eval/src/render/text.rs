@@ -4,6 +4,7 @@ use unicode_width::UnicodeWidthStr;
 
 use super::numbers::{ABSENT, cell_interval, cell_value, duration, fixed, percent, thousands};
 use crate::columns::{HEADER, PartColumns};
+use crate::diagnoses::SliceTable;
 use crate::report::{
     ColumnSummary, DataFile, DataPart, DataSummary, InputRow, InputTable, ResultCell, ResultColumn,
     ResultRow, ResultTable, RunReport, SearchCurve, SearchRound, SharingPicture,
@@ -71,6 +72,7 @@ pub fn render_text(report: &RunReport) -> String {
     parts.extend(report.sharing.iter().map(sharing));
     parts.extend(report.inputs.iter().map(inputs));
     parts.extend(report.search.iter().map(search));
+    parts.extend(report.slices.iter().map(slices));
     parts.push(data(&report.data));
     parts.push(files(&report.data.files));
     parts.push(features(&report.features));
@@ -163,6 +165,13 @@ fn sharing(picture: &SharingPicture) -> String {
         text += &format!("{remark}\n");
     }
     text
+}
+
+fn slices(table: &SliceTable) -> String {
+    let (header, rows) = super::diagnoses::slice_table(table);
+    let header: Vec<&str> = header.iter().map(String::as_str).collect();
+    let title = format!("By {} ({} rows)", table.column, table.part);
+    titled(&title, &header, &rows)
 }
 
 fn search(curve: &SearchCurve) -> String {

@@ -7,11 +7,15 @@
 
 mod sample;
 
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ncs_eval::{PairedDifference, Predictions, TaskPredictions, difference_of_kind};
+use ncs_eval::diagnoses::{ImportanceBar, ImportanceBars, TaskBars};
+use ncs_eval::{
+    PairedDifference, Predictions, RunReport, TaskPredictions, difference_of_kind, render_html,
+};
 use ncs_features::{Block, Column, Encoder, LabelKind};
-use ncs_model::Workspace;
+use ncs_model::{Workspace, tensor_file};
 use ncs_train::predict;
 use serde::Serialize;
 
@@ -87,6 +91,55 @@ impl ColumnImportance {
 
     fn is_used(&self) -> bool {
         self.tasks.iter().any(|task| task.strength() > USED)
+    }
+}
+
+impl Importance {
+    /// Returns the importance as the bars of a report: for each task the columns, those of the largest loss first.
+    pub fn bars(&self) -> ImportanceBars {
+        let tasks = self.columns.first().map_or(&[][..], |column| &column.tasks);
+        let of_task = |(t, task): (usize, &TaskImportance)| {
+            let bar = |column: &ColumnImportance| {
+                let found = column.tasks.get(t)?;
+                Some(ImportanceBar {
+                    column: column.column.clone(),
+                    loss: found.loss?,
+                    error: found.error,
+                })
+            };
+            let mut bars: Vec<ImportanceBar> = self.columns.iter().filter_map(bar).collect();
+            bars.sort_by(|a, b| b.loss.total_cmp(&a.loss));
+            TaskBars {
+                task: task.task.clone(),
+                metric: task.metric.to_owned(),
+                bars,
+            }
+        };
+        ImportanceBars {
+            rows: self.rows,
+            repeats: self.repeats as u64,
+            tasks: tasks.iter().enumerate().map(of_task).collect(),
+        }
+    }
+
+    /// Adds the importance to the report of a run, or replaces an earlier one, and returns the path of the page.
+    ///
+    /// # Errors
+    /// The folder holds no report of a run, or it cannot be written.
+    pub fn add_to_report(&self, run: &Path) -> Result<PathBuf, Error> {
+        let (stored, page) = (run.join("report.json"), run.join("report.html"));
+        let text = std::fs::read_to_string(&stored).map_err(|error| {
+            let folder = run.display();
+            format!("{folder}: --report adds to the report of a run, and report.json cannot be read: {error}")
+        })?;
+        let mut report: RunReport = serde_json::from_str(&text)?;
+        report.importance = Some(self.bars());
+        report.seconds = crate::cost::wall_seconds(run);
+        let mut text = serde_json::to_string_pretty(&report)?;
+        text.push('\n');
+        tensor_file::write_bytes(&stored, text.as_bytes())?;
+        tensor_file::write_bytes(&page, render_html(&report).as_bytes())?;
+        Ok(page)
     }
 }
 

@@ -62,6 +62,11 @@ impl DenseSize {
                 experts,
                 shared,
             } => count.ple(inputs, &hidden, levels, [experts as f64, shared as f64]),
+            NetworkKind::Stem { experts, shared } => {
+                let parts = plan.kind.vector_parts(heads as usize);
+                let part = n_fields as f64 * (plan.dim / parts) as f64 + n_numbers as f64;
+                count.stem(part, &hidden, [experts as f64, shared as f64]);
+            }
             NetworkKind::Aitm => {
                 count.stack(heads, inputs, &hidden);
                 let after_first = (heads - 1.0).max(0.0);
@@ -126,6 +131,21 @@ impl Count {
         self.stack(self.heads, width, of_task);
     }
 
+    /// `inputs` is the width of one part of the input.
+    fn stem(&mut self, inputs: f64, hidden: &[f64], [own, shared]: [f64; 2]) {
+        let n_shared = hidden.len().saturating_sub(1).max(1).min(hidden.len());
+        let (of_expert, of_task) = hidden.split_at(n_shared);
+        let width = of_expert.last().copied().unwrap_or(inputs);
+        let (of_tasks, all) = (self.heads * own, self.heads * own + shared);
+        self.stack(all, inputs, of_expert);
+        // Parts of the input for experts and for gates, and copies of the experts that other tasks read.
+        let some = |n: f64| f64::from(u8::from(n > 0.0));
+        let parts = self.heads * (some(own) + 1.0) + some(shared);
+        self.size.outputs += parts * inputs + of_tasks * width;
+        self.gate(self.heads, inputs, all, width);
+        self.stack(self.heads, width, of_task);
+    }
+
     fn ple(&mut self, mut inputs: f64, hidden: &[f64], levels: usize, [own, shared]: [f64; 2]) {
         let levels = levels.min(hidden.len());
         let (of_levels, of_task) = hidden.split_at(levels);
@@ -157,6 +177,8 @@ mod tests {
             Just(NetworkKind::Aitm),
             Just(NetworkKind::Linear),
             (1usize..4).prop_map(|experts| NetworkKind::Mmoe { experts }),
+            (0usize..3, 1usize..3)
+                .prop_map(|(experts, shared)| NetworkKind::Stem { experts, shared }),
             (1usize..4, 0usize..3, 1usize..3).prop_map(|(levels, experts, shared)| {
                 NetworkKind::Ple {
                     levels,

@@ -1,6 +1,7 @@
 //! Runs a subnet over some tiles, forward and backward: operation by operation, all tiles in each. Each operation has a
 //! file with its forward pass beside its backward pass.
 
+mod gather;
 mod half;
 mod head;
 mod layer;
@@ -247,6 +248,8 @@ impl<R: Real> GraphExecutor<'_, R> {
                 stitch::forward(nodes, self.stitch_weights(*stitch), parts, output);
             }
             Op::Scores { pairs, scale } => scores::forward(nodes, pairs, *scale, output),
+            Op::Gather { from, sums } => gather::forward(nodes, *from, sums, output),
+            Op::Detach { from } => gather::copy(nodes, *from, output),
         }
     }
 
@@ -369,14 +372,15 @@ impl<R: Real> GraphExecutor<'_, R> {
         sums: &mut Sums<R>,
     ) {
         let below = &mut below;
-        if !matches!(op, Op::Layer { .. }) {
+        if !matches!(op, Op::Layer { .. } | Op::Detach { .. }) {
             let n_tiles = dy.len() / nodes.width(n);
             op.reads()
                 .iter()
                 .for_each(|&node| below.start(node, n_tiles));
         }
         match op {
-            Op::Input => {}
+            // Nothing flows back.
+            Op::Input | Op::Detach { .. } => {}
             &Op::Layer {
                 from,
                 layer,
@@ -397,6 +401,7 @@ impl<R: Real> GraphExecutor<'_, R> {
                 stitch::backward(nodes, weights, parts, dy, below, sums);
             }
             Op::Scores { pairs, scale } => scores::backward(nodes, pairs, *scale, dy, below),
+            Op::Gather { from, sums } => gather::backward(*from, sums, dy, below),
         }
     }
 }

@@ -29,6 +29,15 @@ pub enum NetworkKind {
         /// Shared experts at each level.
         shared: usize,
     },
+    /// Shared embeddings and embeddings of each task, each with experts; a gate for each task mixes all of them, and no
+    /// gradient flows to the experts of other tasks (STEM, Su et al. 2023). Vectors have a part for each task and a shared
+    /// one: [`crate::NetworkPlan::dim`] is the length of all parts together.
+    Stem {
+        /// Experts of each task.
+        experts: usize,
+        /// Shared experts.
+        shared: usize,
+    },
     /// A tower for each task; the state of the previous task is transferred by attention (Xi et al. 2021).
     Aitm,
     /// No hidden layers: each task is linear in the input. Logistic regression without Gram matrix, with it a factorisation
@@ -46,6 +55,7 @@ impl NetworkKind {
             NetworkKind::CrossStitch => "cross_stitch",
             NetworkKind::Mmoe { .. } => "mmoe",
             NetworkKind::Ple { .. } => "ple",
+            NetworkKind::Stem { .. } => "stem",
             NetworkKind::Aitm => "aitm",
             NetworkKind::Linear => "linear",
         }
@@ -78,6 +88,9 @@ impl NetworkKind {
     pub fn sizes(self) -> Vec<(&'static str, usize)> {
         match self {
             NetworkKind::Mmoe { experts } => vec![("experts", experts)],
+            NetworkKind::Stem { experts, shared } => {
+                vec![("experts", experts), ("shared_experts", shared)]
+            }
             NetworkKind::Ple {
                 levels,
                 experts,
@@ -95,6 +108,7 @@ impl NetworkKind {
     pub(crate) fn fits(self, n_hidden: usize) -> bool {
         match self {
             NetworkKind::Mmoe { experts } => n_hidden > 0 && experts > 0,
+            NetworkKind::Stem { experts, shared } => n_hidden > 0 && experts.max(shared) > 0,
             NetworkKind::Ple {
                 levels,
                 experts,

@@ -9,8 +9,10 @@ mod linear;
 mod mmoe;
 mod ple;
 mod shared_bottom;
+mod stem;
 
 use crate::graph::Graph;
+use crate::interaction::Interaction;
 use crate::spec::{LayerUse, Spec};
 
 pub use dense_size::{DenseSize, MOST_NUMBERS};
@@ -22,6 +24,8 @@ struct Sizes<'a> {
     folded: usize,
     /// Width of the logical input.
     inputs: usize,
+    /// Shape of the input.
+    interaction: Interaction,
     /// Widths of the hidden layers.
     hidden: &'a [usize],
     /// Names of the network's tasks.
@@ -34,6 +38,7 @@ pub(crate) fn graph(spec: &Spec, tasks: &[usize]) -> Graph {
     let sizes = Sizes {
         folded: interaction.folded_inputs(),
         inputs: interaction.inputs(),
+        interaction,
         hidden: &spec.plan.hidden,
         tasks: tasks.iter().map(|&task| spec.head_name(task)).collect(),
     };
@@ -50,6 +55,7 @@ pub(crate) fn graph(spec: &Spec, tasks: &[usize]) -> Graph {
             experts,
             shared,
         } => ple::graph(&sizes, levels, experts, shared),
+        NetworkKind::Stem { experts, shared } => stem::graph(&sizes, experts, shared),
         NetworkKind::Aitm => aitm::graph(&sizes),
         NetworkKind::Linear => linear::graph(&sizes),
     }

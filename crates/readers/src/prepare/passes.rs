@@ -101,7 +101,7 @@ pub(super) fn rehearse(
 }
 
 /// Returns the plan with a resolved split, and notes about it.
-fn resolved(
+pub(super) fn resolved(
     plan: &DataPlan,
     files: &PlanFiles,
     on: &mut dyn FnMut(Progress) -> ControlFlow<()>,
@@ -131,6 +131,24 @@ pub(super) struct Passes<'a> {
     files: &'a PlanFiles,
     pub(super) base: Option<Base<'a>>,
     on: &'a mut dyn FnMut(Progress) -> ControlFlow<()>,
+}
+
+impl<'a> Passes<'a> {
+    /// Creates passes over the rows of the files as they are, that read these columns.
+    pub(super) fn over(
+        plan: &'a DataPlan,
+        columns: Vec<String>,
+        files: &'a PlanFiles,
+        on: &'a mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Passes<'a> {
+        Passes {
+            plan,
+            columns,
+            files,
+            base: None,
+            on,
+        }
+    }
 }
 
 impl Passes<'_> {
@@ -381,7 +399,7 @@ fn each_block(
 }
 
 /// Returns an encoder that accepts the same rows as the fitted one.
-fn unfitted_encoder(plan: &SchemaPlan) -> Encoder {
+pub(super) fn unfitted_encoder(plan: &SchemaPlan) -> Encoder {
     let table = |table: &TablePlan| Table {
         name: table.name.clone(),
         ids: match &table.ids {
