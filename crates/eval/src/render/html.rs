@@ -125,7 +125,8 @@ fn gains(report: &RunReport, networks: &[&str]) -> Markup {
             h2 { "Gains and lift" }
             p.explained {
                 "Rows in order of falling prediction. Gains: the share of all positives among the first of them; on the grey "
-                "diagonal the order is random. Lift: how much more frequent positives are among them than among all rows."
+                "diagonal the order is random. Lift: how much more frequent positives are among them than among all rows. "
+                "Its first points are of few rows, and uncertain where positives are rare."
             }
             (figures::legend(networks, &[]))
             (diagnoses::gains(&report.gains, networks))
@@ -157,7 +158,7 @@ fn importance(bars: &ImportanceBars) -> Markup {
             h2 { "Permutation importance" }
             p.explained {
                 "What a task loses when the values of a column are permuted between rows (" (thousands(bars.rows))
-                " rows, mean of " (bars.repeats) " permutations); lines: two standard errors over rows. Columns that replace "
+                " rows, permutations: " (bars.repeats) "); lines: two standard errors over rows. Columns that replace "
                 "each other can all look unimportant."
             }
             div.panels { @for task in &bars.tasks { (diagnoses::importance(task)) } }
