@@ -32,6 +32,7 @@ pub mod figures;
 pub mod metrics;
 pub mod note;
 pub mod paired;
+mod products;
 pub mod render;
 pub mod report;
 pub mod sharing;

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 use ncs_config::{RunFile, RunFileError, RunPlan};
+use ncs_eval::note::Note;
 use ncs_eval::{
     MetricSettings, Metrics, PartColumns, Predictions, Resampling, RunReport, TaskPredictions,
     render_html,
@@ -337,15 +338,8 @@ fn finish(
     report.notes.extend(notes);
     if let Some(first) = evaluated.first() {
         report.slices = run_report::slices::tables(plan, first)?;
-        let rows = [("test", test.as_ref()), ("valid", data.valid.as_ref())];
-        for (part, rows) in rows {
-            let Some(rows) = rows.filter(|_| evaluated.iter().any(|e| e.part == part)) else {
-                continue;
-            };
-            let warnings = leaks::warnings(&data.schema, &data.train, rows, part)?;
-            report.notes.extend(warnings);
-        }
     }
+    report.notes.extend(leaks(data, test.as_ref(), &evaluated)?);
     report.notes.extend_from_slice(of_tables);
     let of_moments = trained.moments.as_deref();
     let of_start = earlier::note(plan, &data.schema, of_moments);
@@ -369,6 +363,23 @@ fn finish(
         meter.finish(folder, trained, &scorer, report.seconds)?;
     }
     Ok(Finished { report, evaluated })
+}
+
+/// Returns the warnings about the rows of each evaluated part.
+fn leaks(
+    data: &Prepared,
+    test: Option<&Cache>,
+    evaluated: &[EvaluatedPart],
+) -> Result<Vec<Note>, Error> {
+    let mut notes = Vec::new();
+    for (part, rows) in [("test", test), ("valid", data.valid.as_ref())] {
+        let is_evaluated = evaluated.iter().any(|evaluated| evaluated.part == part);
+        if let Some(rows) = rows.filter(|_| is_evaluated) {
+            let found = leaks::warnings(&data.schema, &data.train, rows, part)?;
+            notes.extend(found);
+        }
+    }
+    Ok(notes)
 }
 
 /// `metrics.json`: the figures of the test rows (or the validation rows, where there are none), as

@@ -296,34 +296,7 @@ impl SubnetRun<'_> {
                 self.weighted_sum(&name, &weights, &parts)
             }
             Op::Detach { from } => values[*from].clone(),
-            Op::Gather { from, sums } => {
-                let n = sums.iter().map(Vec::len).max().unwrap_or(0);
-                // Features that are sums of fewer come once: the others are added to them.
-                let of = |k: usize| sums.iter().map(move |sum| sum.get(k).copied());
-                let parts = (0..n).map(|k| {
-                    let places = of(k).map(|place| i64::from(place.unwrap_or(0)));
-                    let places = self.graph.integers(&places.collect::<Vec<i64>>());
-                    let axis = vec![int("axis", 1)];
-                    let part = format!("{name}/part_{k}");
-                    let picked =
-                        self.graph
-                            .node_with("Gather", &part, &[&values[*from], &places], axis);
-                    let factors: Vec<f32> = of(k)
-                        .map(|place| f32::from(u8::from(place.is_some())))
-                        .collect();
-                    if factors.iter().all(|&factor| factor == 1.0) {
-                        return picked;
-                    }
-                    let factors =
-                        self.graph
-                            .floats(&format!("{part}/is_there"), &[sums.len()], factors);
-                    self.graph
-                        .node("Mul", &format!("{part}/kept"), &[&picked, &factors])
-                });
-                let parts: Vec<Value> = parts.collect();
-                let parts: Vec<&Value> = parts.iter().collect();
-                self.graph.node("Sum", &name, &parts)
-            }
+            Op::Gather { from, sums } => self.gathered(&name, &values[*from], sums),
             Op::Scores { pairs, scale } => {
                 let scale = self.graph.floats("scale", &[], vec![*scale as f32]);
                 let score = |&(a, b): &(usize, usize)| {
@@ -340,6 +313,33 @@ impl SubnetRun<'_> {
                 self.graph.concat(&name, &scores)
             }
         }
+    }
+
+    /// Adds sums of features. Those of fewer features than others are filled up with 0 times one of them.
+    fn gathered(&mut self, name: &str, from: &Value, sums: &[Vec<u32>]) -> Value {
+        let n = sums.iter().map(Vec::len).max().unwrap_or(0);
+        let part = |k: usize| {
+            let name = format!("{name}/part_{k}");
+            let places = sums.iter().map(|sum| sum.get(k).copied());
+            let ids = places.clone().map(|place| i64::from(place.unwrap_or(0)));
+            let ids = self.graph.integers(&ids.collect::<Vec<i64>>());
+            let axis = vec![int("axis", 1)];
+            let picked = self.graph.node_with("Gather", &name, &[from, &ids], axis);
+            let factors = places.map(|place| f32::from(u8::from(place.is_some())));
+            let factors: Vec<f32> = factors.collect();
+            if factors.iter().all(|&factor| factor == 1.0) {
+                return picked;
+            }
+            let shape = [sums.len()];
+            let factors = self
+                .graph
+                .floats(&format!("{name}/is_there"), &shape, factors);
+            self.graph
+                .node("Mul", &format!("{name}/kept"), &[&picked, &factors])
+        };
+        let parts: Vec<Value> = (0..n).map(part).collect();
+        let parts: Vec<&Value> = parts.iter().collect();
+        self.graph.node("Sum", name, &parts)
     }
 
     /// Adds `sum_k weight_k part_k`.

@@ -66,6 +66,7 @@ pub mod list_text;
 mod murmur;
 pub mod objective;
 pub mod piecewise;
+mod products;
 mod range;
 pub mod rates;
 pub mod record_bytes;

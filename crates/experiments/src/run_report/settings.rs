@@ -51,12 +51,7 @@ pub(super) fn of(plan: &RunPlan, train_rows: u64) -> Vec<(String, String)> {
     if train.precision == StepPrecision::Half {
         settings.push(("precision of the layers", "half (bfloat16)".to_owned()));
     }
-    if train.field_dropout > 0.0 {
-        settings.push(("dropout of fields", train.field_dropout.to_string()));
-    }
-    if !train.label_smoothing.is_empty() {
-        settings.push(("label smoothing", format!("{:?}", train.label_smoothing)));
-    }
+    settings.extend(of_regularisation(train));
     if let Some(kappa) = train.kappa {
         let how = if kappa.permuted {
             "permuted (control)"
@@ -72,6 +67,18 @@ pub(super) fn of(plan: &RunPlan, train_rows: u64) -> Vec<(String, String)> {
         .into_iter()
         .map(|(name, value)| (name.replace('_', " "), value))
         .collect()
+}
+
+/// Dropout of fields and smoothing of labels, where they are stated.
+fn of_regularisation(train: &TrainPlan) -> Vec<(&'static str, String)> {
+    let mut settings = Vec::new();
+    if train.field_dropout > 0.0 {
+        settings.push(("dropout of fields", train.field_dropout.to_string()));
+    }
+    if !train.label_smoothing.is_empty() {
+        settings.push(("label smoothing", format!("{:?}", train.label_smoothing)));
+    }
+    settings
 }
 
 /// The settings of the mask search.
