@@ -10,6 +10,24 @@ from collections.abc import Mapping
 from typing import Literal, TypedDict, Union
 
 
+AverageStart = Union[Literal["growing"], Literal["unbiased"]]
+
+
+class AverageSettings(TypedDict, total=False):
+    """An exponential moving average.
+
+    Keys:
+        decay: Decay a step.
+        start: The first steps.
+    """
+
+    decay: float
+    start: AverageStart
+
+
+Average = Union[Literal["ema"], float, AverageSettings]
+
+
 Balance = Union[Literal["fixed"], Literal["uncertainty"], Literal["pcgrad"]]
 
 
@@ -473,18 +491,26 @@ class EvidenceSettings(TypedDict, total=False):
 EmbeddingEvidence = Union[Literal["auto"], Literal["guarded"], Literal["none"], EvidenceSettings]
 
 
+Epochs = Union[Literal["auto"], int]
+
+
 class Evaluation(TypedDict, total=False):
     """Evaluation of the trained model.
 
     Keys:
         bootstrap: Resamplings for each interval; 0 gives no intervals.
+        days: Time column by whose days (UTC) the evaluated rows are divided in the report.
         group: Column that groups rows for grouped AUC: a user or a session.
         keep_scores: Keep labels and scores of the evaluated rows in scores.safetensors.
+        slices: Columns by whose values the evaluated rows are divided in the report, the 50 most frequent values of
+            each; they need not be features. The files of these rows are read once more.
     """
 
     bootstrap: int
+    days: str
     group: str
     keep_scores: bool
+    slices: list[str]
 
 
 class PastRate(TypedDict, total=False):
@@ -535,7 +561,8 @@ class FunnelLossSettingsClicked(TypedDict, total=False):
 
 
 class FunnelLossSettingsEsmm(TypedDict, total=False):
-    """The product of both probabilities against click and conversion, over all rows (Ma et al. 2018).
+    """The product of both probabilities against click and conversion, over all rows (Ma et al. 2018). Where several
+        tasks state `where`, each is trained by the product of its chain, such as click, cart and purchase.
 
     Keys:
         kind:
@@ -739,7 +766,7 @@ LossSettings = Union[LossSettingsCrossEntropy, LossSettingsFocal, LossSettingsRa
 Loss = Union[Literal["cross_entropy"], Literal["focal"], Literal["ratio"], Literal["squared"], Literal["huber"], Literal["poisson"], Literal["weighted_logistic"], LossSettings]
 
 
-NetworkKind = Union[Literal["sparse_sharing"], Literal["single_task"], Literal["shared_bottom"], Literal["cross_stitch"], Literal["mmoe"], Literal["ple"], Literal["aitm"], Literal["linear"]]
+NetworkKind = Union[Literal["sparse_sharing"], Literal["single_task"], Literal["shared_bottom"], Literal["cross_stitch"], Literal["mmoe"], Literal["ple"], Literal["stem"], Literal["aitm"], Literal["linear"]]
 
 
 class Network(TypedDict, total=False):
@@ -748,12 +775,13 @@ class Network(TypedDict, total=False):
     Keys:
         dim: Length of a field vector.
         dropout: Probability that a hidden unit is dropped in a training step.
-        experts: `mmoe`: experts that all tasks share; `ple`: experts of each task at each level. Without it, 4.
+        experts: `mmoe`: experts that all tasks share; `ple`: experts of each task at each level; `stem`: experts of
+            each task. Without it, 4.
         gram: The part of the Gram matrix of the field vectors that the network sees.
         hidden: Widths of the hidden layers, input side first.
         kind: Way of sharing between the tasks.
         levels: `ple`: levels of extraction, one hidden layer each. Without it, 1.
-        shared_experts: `ple`: shared experts at each level. Without it, 1.
+        shared_experts: `ple`: shared experts at each level; `stem`: shared experts. Without it, 1.
         table_deviation: Standard deviation of a table's initial values; without it, Xavier-normal.
     """
 
@@ -936,6 +964,9 @@ class Task(TypedDict, total=False):
 
     Keys:
         label: The label's column; a null label is unknown.
+        label_smoothing: Share by which the labels of training rows are moved towards the task's rate: y becomes (1 -
+            label_smoothing) y + label_smoothing rate. The mean of the predictions stays, and calibration restores
+            their spread.
         late: Labels that become known after a while, such as conversions.
         loss: Loss function.
         negative_rate: Share of the training rows of label 0 to train on; probabilities are corrected for it exactly,
@@ -950,6 +981,7 @@ class Task(TypedDict, total=False):
     """
 
     label: str
+    label_smoothing: float
     late: Late
     loss: Loss
     negative_rate: float
@@ -964,8 +996,8 @@ class Training(TypedDict, total=False):
     """Training: losses, optimizers, stopping.
 
     Keys:
-        average: Decay, a step, of the running average of layers and heads that is validated and kept in the place of
-            the last weights; 0: none.
+        average: Running average over steps of layers and heads, that is validated and kept in the place of the last
+            weights: its decay a step, or "ema" for 0.99, or a table; 0: none.
         balance: Combination of the task losses into one joint step.
         batch: Rows a step (default: 512, more from a million training rows on, 4096 at most).
         checkpoint_steps: Steps between checkpoints at most; one is written every minute in any case, or, where that
@@ -978,9 +1010,12 @@ class Training(TypedDict, total=False):
         embedding_evidence: Shrinkage (empirical Bayes) of the steps of a table row for a task that counts the rows of
             another (tasks.*.where): less evidence in its labels for the row, smaller steps. Default: "auto" where the
             other settings allow it.
-        epochs: Most passes over the training rows (default: until patience ends it, 30 at most; 3 with keep =
-            "last").
+        epochs: Most passes over the training rows, or "auto": until validation no longer improves, 30 at most, with
+            several validations in each pass, so that a log whose ids are overfitted after one pass is read about
+            once. Default: "auto", and 3 with keep = "last".
         evaluations_per_epoch: Validations an epoch.
+        field_dropout: Probability that a field is dropped from a row in a training step: its whole vector, or all its
+            numbers, are 0, and those of the other fields are scaled by 1 / (1 - field_dropout).
         id_dropout: Share of ids that become unknown in a training step, so that the model learns to score ids that it
             has never seen: "auto", column by column as many as are unknown in the validation rows; or a share of all.
         keep: Weights that the final model holds.
@@ -1005,7 +1040,7 @@ class Training(TypedDict, total=False):
         weight_decay: Decoupled weight decay of network weights.
     """
 
-    average: float
+    average: Average
     balance: Balance
     batch: int
     checkpoint_steps: int
@@ -1013,8 +1048,9 @@ class Training(TypedDict, total=False):
     clip_norm: float
     decay: Decay
     embedding_evidence: EmbeddingEvidence
-    epochs: int
+    epochs: Epochs
     evaluations_per_epoch: int
+    field_dropout: float
     id_dropout: IdDropout
     keep: Keep
     learning_rate: float
