@@ -9,6 +9,18 @@ use ncs_model::{Entry, TensorFile, Values, tensor_file};
 
 use crate::error::Error;
 
+/// Writes them for a comparison, which tests by rows that count once each: nothing if some rows have weights.
+///
+/// # Errors
+/// As [`write`].
+pub(crate) fn keep(path: &Path, predictions: &Predictions) -> Result<(), Error> {
+    let counts_by_weight = |task: &TaskPredictions| !task.weights.is_empty();
+    if predictions.tasks.iter().any(counts_by_weight) {
+        return Ok(());
+    }
+    write(path, predictions)
+}
+
 /// Writes labels and scores of every task: tensors `labels.TASK` and `scores.TASK`; NaN marks an unknown label.
 ///
 /// # Errors

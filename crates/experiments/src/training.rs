@@ -351,12 +351,8 @@ fn finish(
     write_json(&folder.join("report.json"), &report)?;
     write(&folder.join("report.html"), &render_html(&report))?;
     write(&folder.join("run.toml"), &file.standing_alone())?;
-    // A comparison tests by rows that count once each.
-    let counts_by_weight = |task: &TaskPredictions| !task.weights.is_empty();
-    if let (true, Some(first)) = (plan.evaluation.keep_scores, evaluated.first())
-        && !first.predictions.tasks.iter().any(counts_by_weight)
-    {
-        predictions_file::write(&folder.join(SCORES), &first.predictions)?;
+    if let (true, Some(first)) = (plan.evaluation.keep_scores, evaluated.first()) {
+        predictions_file::keep(&folder.join(SCORES), &first.predictions)?;
     }
     // A run that had nothing left to do has cost what it had cost.
     if let Some(meter) = clock {

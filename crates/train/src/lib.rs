@@ -24,6 +24,7 @@ pub mod lifetimes;
 pub mod loss;
 mod moments;
 pub mod optim;
+mod optimizer;
 mod outcome;
 mod phase;
 pub mod plan;
@@ -49,9 +50,10 @@ pub use events::{Event, Listener, NoopListener, Resumed, Validated};
 pub use evidence::ShrinkageRule;
 pub use id_dropout::{IdDropout, IdDropoutPlan};
 pub use lifetimes::{Evicted, Lifetime};
+pub use optimizer::{Optimizer, OptimizerKind};
 pub use plan::{
-    Balance, CommonUnits, Control, Decay, Keep, Optimizer, OptimizerKind, Pick, RateReaders,
-    Rewind, Schedule, SearchKind, SearchPlan, Shrinkage, StepPrecision, Steps, TrainPlan,
+    Balance, CommonUnits, Control, Decay, Keep, Pick, RateReaders, Rewind, Schedule, SearchKind,
+    SearchPlan, Shrinkage, StepPrecision, Steps, TrainPlan,
 };
 pub use progress::ValidationRecord;
 pub use refit::RefitRows;

@@ -12,7 +12,7 @@ mod rule;
 
 pub use rows::RowMoments;
 
-use crate::plan::{Optimizer, OptimizerKind};
+use crate::optimizer::{Optimizer, OptimizerKind};
 use ncs_model::kernels::SimdLevel;
 use ncs_model::kernels::versions::{CompiledLoop, run};
 use ncs_model::{Gradient, Model, Network, ParameterGroup, ParameterIndex, Real};

@@ -1,7 +1,7 @@
 //! Updates of embedding tables: row by row, only rows of the batch.
 
 use super::rule::{Row, Rule};
-use crate::plan::OptimizerKind;
+use crate::optimizer::OptimizerKind;
 use ncs_model::kernels::SimdLevel;
 use ncs_model::kernels::versions::{CompiledLoop, run};
 use ncs_model::{Real, SlotRows, SlotRowsPart, Table, TableGradient};
@@ -273,7 +273,7 @@ pub(super) fn step_all<R: Real>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::Optimizer;
+    use crate::optimizer::Optimizer;
     use ncs_model::{CounterRng, InitialRows};
     use std::sync::Arc;
 

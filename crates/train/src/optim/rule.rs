@@ -1,6 +1,6 @@
 //! Update rule of one number in a step.
 
-use crate::plan::{Optimizer, OptimizerKind};
+use crate::optimizer::{Optimizer, OptimizerKind};
 use ncs_model::Real;
 
 /// Number of values that the inner loop updates together, so that the compiler vectorises it.
