@@ -153,6 +153,9 @@ pub struct Train {
     /// Start over, even if the folder holds a checkpoint of the same run.
     #[arg(long)]
     pub fresh: bool,
+    /// Started by mpirun or srun: end the job if a process does not answer for so long.
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = humantime::parse_duration)]
+    pub rank_timeout: std::time::Duration,
 }
 
 /// Reading options of files.

@@ -8,6 +8,7 @@ pub mod arguments;
 pub mod commands;
 pub mod interrupt;
 pub mod program;
+mod ranks;
 
 pub use ncs_config as run_file;
 pub use ncs_experiments::{

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use ncs_collective::CollectiveError;
 use ncs_config::RunFileError;
 use ncs_eval::metrics::PredictionError;
 use ncs_features::{EncodeError, FitError};
@@ -107,6 +108,8 @@ errors! {
     Refused(Refused): Other,
     /// The training failed.
     Train(TrainError): Training,
+    /// The ranks of a training cannot exchange.
+    Ranks(CollectiveError): Training,
     /// A version of a model cannot be loaded.
     Version(VersionError): Other,
     /// The call was stopped.

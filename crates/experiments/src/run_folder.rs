@@ -61,6 +61,14 @@ impl RunFolder {
         Ok(folder)
     }
 
+    /// The folder of a run that another rank of this job holds.
+    pub fn of_first_rank(path: &Path) -> RunFolder {
+        RunFolder {
+            path: path.to_owned(),
+            lock: None,
+        }
+    }
+
     /// The folder.
     pub fn path(&self) -> &Path {
         &self.path

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use indexmap::IndexMap;
+use ncs_collective::{Collective, Solo, Wait};
 use ncs_config::{RunFile, RunFileError, RunPlan};
 use ncs_eval::note::Note;
 use ncs_eval::{
@@ -29,6 +30,7 @@ use serde::Serialize;
 mod earlier;
 mod frozen;
 mod logged;
+mod ranks;
 mod rows;
 
 use crate::cost::{self, Meter};
@@ -189,6 +191,28 @@ pub fn run_with_listener(
     stop: &AtomicBool,
     listener: &mut (dyn Listener + Send),
 ) -> Result<Finished, Error> {
+    let finished = run_on_ranks(file, folder, &Solo, progress, stop, listener)?;
+    Ok(finished.expect("the only rank is the first"))
+}
+
+/// Runs as [`run_with_listener`] does, as one of several ranks, all of which call this with the same run file and the
+/// same folder. The first rank alone writes into it; it returns the results, the others `None` once all is
+/// written.
+///
+/// # Errors
+/// The errors of [`run`]; a rank has ended or does not answer, or the ranks are not alike.
+pub fn run_on_ranks(
+    file: &RunFile,
+    folder: &RunFolder,
+    ranks: &dyn Collective,
+    progress: Progress,
+    stop: &AtomicBool,
+    listener: &mut (dyn Listener + Send),
+) -> Result<Option<Finished>, Error> {
+    if ranks.rank() > 0 {
+        ranks::follow(file, folder.path(), ranks, stop)?;
+        return Ok(None);
+    }
     if !folder.is_locked() {
         progress.log(
             "note: the file system of the run's folder has no locks; see to it that no other run uses it",
@@ -204,25 +228,17 @@ pub fn run_with_listener(
     if !plan.shares_cache {
         rows::keep_only(&plan.data.cache, &data, all.as_ref(), progress)?;
     }
+    // The other ranks now find the rows in the id cache.
+    ranks.barrier(Wait::Unlimited)?;
     let largest = all.as_ref().unwrap_or(&data);
     crate::memory::check_fitted(file, &largest.schema)?;
     let initial = table_init::read(plan, &largest.schema)?;
     tell(&data.report, &initial.notes, progress);
     let run = Run {
-        network: &plan.network,
-        plan: &plan.train,
-        schema: &data.schema,
-        train: &data.train,
-        valid: data.valid.as_ref(),
-        data_key: data.key,
-        folder,
-        checkpoint_every: CHECKPOINT_EVERY,
-        stop,
-        refit: all.as_ref().map(refit_rows),
         initial_rows: &initial.tables,
-        earlier: plan.start.as_ref().map(|start| &start.earlier),
+        ..ranks::run_of(plan, &data, all.as_ref(), folder, stop)
     };
-    let (trained, worked) = match logged::run(&run, progress, listener)? {
+    let (trained, worked) = match logged::run(&run, ranks, progress, listener)? {
         Ok(trained) => trained,
         Err(error) => {
             if let TrainError::Stopped { .. } = error {
@@ -237,7 +253,9 @@ pub fn run_with_listener(
         all: all.as_ref(),
         notes: &initial.notes,
     };
-    finish(file, folder, data, &trained, clock)
+    let finished = finish(file, folder, data, &trained, clock)?;
+    ranks.barrier(Wait::Unlimited)?;
+    Ok(Some(finished))
 }
 
 /// Logs what is noticed of the rows, and of tables that begin at vectors of a file.

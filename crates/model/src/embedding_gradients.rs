@@ -5,6 +5,7 @@
 //! the number of threads.
 
 mod part;
+mod summed;
 
 use crate::aligned::Aligned;
 use crate::attention::EventGradients;
@@ -64,13 +65,13 @@ impl<R: Real> TableGradient<R> {
 /// The gradients of a batch's vectors.
 #[derive(Clone, Copy, Debug)]
 pub struct VectorGradients<'a, R> {
-    /// Those of the field vectors, `[rows, vector fields * dim]`.
+    /// Those of the field vectors of the resolved rows, `[rows, vector fields * dim]`.
     pub fields: &'a [R],
     /// Those of the events that attention pools.
     pub events: &'a EventGradients<R>,
 }
 
-/// Sums the gradients `vectors` of a batch's field vectors by table and id, on at
+/// Sums the gradients `vectors` of the field vectors of a batch's resolved rows by table and id, on at
 /// most `n_threads` threads of the current pool. The buffers of `gradients` are reused; their contents
 /// are replaced. `resolved` holds the slots of the batch's ids in `tables`; their rows must be initialised.
 ///
@@ -85,7 +86,7 @@ pub fn gather<R: Real>(
     n_threads: usize,
     gradients: &mut Vec<TableGradient<R>>,
 ) {
-    let n_vectors = batch.n_rows * spec.vector_fields().count();
+    let n_vectors = resolved.rows().len() * spec.vector_fields().count();
     assert_eq!(
         vectors.fields.len(),
         n_vectors * spec.plan.dim,
@@ -95,7 +96,7 @@ pub fn gather<R: Real>(
         TableGradient::new(Vec::new(), Vec::new())
     });
     for (t, gradient) in gradients.iter_mut().enumerate() {
-        gradient.divide(spec, resolved, batch, t, n_threads);
+        gradient.divide(spec, resolved, t, n_threads);
     }
     let terms = Terms {
         spec,
@@ -130,15 +131,8 @@ fn each_on<T: Send>(n_threads: usize, items: Vec<T>, each: impl Fn(T) + Sync + S
 
 impl<R: Real> TableGradient<R> {
     /// Divides the ids of table `number` among threads.
-    fn divide(
-        &mut self,
-        spec: &Spec,
-        resolved: &ResolvedIds,
-        batch: &Batch,
-        number: usize,
-        n_threads: usize,
-    ) {
-        let of_table = |n: usize| fields_of(spec, n).map(|f| batch.fields[f].ids.len());
+    fn divide(&mut self, spec: &Spec, resolved: &ResolvedIds, number: usize, n_threads: usize) {
+        let of_table = |n: usize| fields_of(spec, n).map(|f| resolved.own_slots_of(f).len());
         let n_ids: usize = of_table(number).sum();
         let all: usize = (0..spec.tables.len()).flat_map(of_table).sum();
         // Threads in proportion to the share of the ids, rounded up.
@@ -187,7 +181,7 @@ fn cuts(spec: &Spec, resolved: &ResolvedIds, table: usize, n_parts: usize) -> Ve
         return vec![(0, u32::MAX)];
     }
     const EVERY: usize = 61;
-    let fields = fields_of(spec, table).map(|f| resolved.slots_of(f));
+    let fields = fields_of(spec, table).map(|f| resolved.own_slots_of(f));
     let mut sample: Vec<u32> = fields
         .flat_map(|slots| slots.iter().step_by(EVERY).copied())
         .collect();

@@ -94,4 +94,6 @@ pub use tables::{InitialRows, SlotRows, SlotRowsPart, SparseRows, Table};
 pub use tensor_file::{Entry, PickedRows, TensorFile, TensorFileError, Values};
 pub use units::UnitOwners;
 pub use weights::Weights;
-pub use workspace::{CoupledLogitGradients, Dropout, Gradient, HeadRows, LogitGradient, Workspace};
+pub use workspace::{
+    CoupledLogitGradients, Dropout, Gradient, HeadRows, LogitGradient, Share, Workspace,
+};

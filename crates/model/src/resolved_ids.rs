@@ -6,19 +6,24 @@ use crate::spec::{FieldSpec, Spec};
 use crate::tables::Table;
 use ncs_features::{Batch, FieldIds, Pooling};
 use rayon::prelude::*;
+use std::ops::Range;
 
-/// The table rows of a batch: for each field, the slot of each of its ids. Looking up ids is bound by memory latency,
-/// so it is done once for a pass.
+/// The table rows of a batch, or of a range of its rows: for each field, the slot of each of its ids. Looking up ids is
+/// bound by memory latency, so it is done once for a pass.
 #[derive(Clone, Debug, Default)]
 pub struct ResolvedIds {
     fields: Vec<FieldSlots>,
+    /// The rows of the batch whose ids are looked up.
+    rows: Range<usize>,
 }
 
 /// The slots of one field.
 #[derive(Clone, Debug, Default)]
 struct FieldSlots {
-    /// In the order of the field's ids.
+    /// In the order of the field's ids; those of rows before the range are 0, those of rows after it are left out.
     slots: Vec<u32>,
+    /// The slots of the rows in the range.
+    own: Range<usize>,
     /// The slot of row 0, with which lists are padded.
     padding: u32,
     /// The length of the field's longest list.
@@ -29,12 +34,21 @@ struct FieldSlots {
 const SLOTS_AHEAD: usize = 32;
 
 impl FieldSlots {
-    fn find<R: Real>(&mut self, table: &Table<R>, unknown: Option<u32>, ids: &FieldIds) {
+    fn find<R: Real>(
+        &mut self,
+        table: &Table<R>,
+        unknown: Option<u32>,
+        ids: &FieldIds,
+        rows: &Range<usize>,
+    ) {
         // Ids not seen in training use the row of unknown ids.
         let unseen = unknown.map_or(0, |id| table.slot(id));
+        self.own = ids_of_rows(ids, rows);
         self.slots.clear();
-        for (i, &id) in ids.ids.iter().enumerate() {
-            if let Some(&ahead) = ids.ids.get(i + SLOTS_AHEAD) {
+        self.slots.resize(self.own.start, 0);
+        let own = &ids.ids[self.own.clone()];
+        for (i, &id) in own.iter().enumerate() {
+            if let Some(&ahead) = own.get(i + SLOTS_AHEAD) {
                 table.prefetch_slot(ahead);
             }
             let slot = table.slot(id);
@@ -56,13 +70,28 @@ impl ResolvedIds {
         is_needed: impl Fn(usize) -> bool + Sync,
         n_threads: usize,
     ) {
+        self.find_of_rows(spec, tables, batch, 0..batch.n_rows, is_needed, n_threads);
+    }
+
+    /// Looks up the ids of a range of the batch's rows only.
+    pub(crate) fn find_of_rows<R: Real>(
+        &mut self,
+        spec: &Spec,
+        tables: &[Table<R>],
+        batch: &Batch,
+        rows: Range<usize>,
+        is_needed: impl Fn(usize) -> bool + Sync,
+        n_threads: usize,
+    ) {
+        self.rows = rows;
+        let rows = &self.rows;
         self.fields
             .resize_with(spec.fields.len(), FieldSlots::default);
         let find = |(f, slots): (usize, &mut FieldSlots)| {
             if is_needed(f) {
                 let table = spec.fields[f].table;
                 let unknown = spec.tables[table].unknown;
-                slots.find(&tables[table], unknown, &batch.fields[f]);
+                slots.find(&tables[table], unknown, &batch.fields[f], rows);
             }
         };
         match n_threads {
@@ -76,8 +105,24 @@ impl ResolvedIds {
         &self.fields[f].slots
     }
 
-    /// Calls `each` with the slot of every id of all rows of a field, and of the padding of each row that has any: in the
-    /// order of [`ResolvedIds::each`].
+    /// Returns the rows whose ids are looked up.
+    pub(crate) fn rows(&self) -> Range<usize> {
+        self.rows.clone()
+    }
+
+    /// Returns the slots of the ids of these rows in field `f`, in their order.
+    pub(crate) fn own_slots_of(&self, f: usize) -> &[u32] {
+        let field = &self.fields[f];
+        &field.slots[field.own.clone()]
+    }
+
+    /// Returns the position of the first of these slots among those of all rows.
+    pub(crate) fn first_slot_of(&self, f: usize) -> usize {
+        self.fields[f].own.start
+    }
+
+    /// Calls `each` with the slot of every id of all these rows of a field, and of the padding of each row that has any:
+    /// in the order of [`ResolvedIds::each`].
     #[inline]
     pub(crate) fn each_slot(
         &self,
@@ -87,13 +132,10 @@ impl ResolvedIds {
         mut each: impl FnMut(u32),
     ) {
         if field.pooling == Some(Pooling::PaddedMean) {
-            (0..batch.n_rows).for_each(|row| self.each(batch, field, f, row, |slot, _| each(slot)));
-        } else if let Some(last) = batch.n_rows.checked_sub(1) {
-            let ids = &batch.fields[f];
-            let all = ids.range(0).start..ids.range(last).end;
-            self.fields[f].slots[all]
-                .iter()
-                .for_each(|&slot| each(slot));
+            self.rows()
+                .for_each(|row| self.each(batch, field, f, row, |slot, _| each(slot)));
+        } else {
+            self.own_slots_of(f).iter().for_each(|&slot| each(slot));
         }
     }
 
@@ -199,6 +241,16 @@ impl<R: Real> Fields<'_, R> {
                 .for_each(|&slot| table.prefetch(slot));
         }
     }
+}
+
+/// Returns the positions of the ids of some rows of a field.
+fn ids_of_rows(ids: &FieldIds, rows: &Range<usize>) -> Range<usize> {
+    let Some(last) = rows.clone().last() else {
+        return 0..0;
+    };
+    // Fields of numbers have no ids.
+    let end = ids.range(last).end.min(ids.ids.len());
+    ids.range(rows.start).start.min(end)..end
 }
 
 /// Returns the length of a field's longest list in a batch; 1 for fields of one id a row.

@@ -28,6 +28,7 @@ use chunk::{Chunk, ChunkRunner};
 use loss::Loss;
 use ncs_features::Batch;
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// Dropout in a training step: each hidden unit of each row is dropped with probability `rate`, the others are scaled
 /// by `1 / (1 - rate)` (Srivastava et al. 2014); and likewise each field of each row with probability `field_rate`.
@@ -49,15 +50,35 @@ impl Dropout {
     }
 }
 
+/// A share of the rows of each batch, for passes that several processes divide among them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// Number of the share, from 0.
+    pub index: usize,
+    /// Number of shares, at least 1.
+    pub of: usize,
+}
+
+impl Share {
+    /// All rows.
+    pub const WHOLE: Share = Share { index: 0, of: 1 };
+
+    /// Returns the rows of the share in a batch of `n_rows`: consecutive ones, and all shares together are the batch.
+    pub fn rows(self, n_rows: usize) -> Range<usize> {
+        self.index * n_rows / self.of..(self.index + 1) * n_rows / self.of
+    }
+}
+
 /// The buffers of a pass; they grow to the largest batch and are reused.
 #[derive(Debug)]
 pub struct Workspace<R = f32> {
     n_threads: usize,
+    share: Share,
     level: SimdLevel,
     chunks: Vec<Chunk<R>>,
     /// The table rows of the batch.
     ids: ResolvedIds,
-    /// Gradients of the field vectors of all rows, `[rows, fields * dim]`.
+    /// Gradients of the field vectors of the share's rows, `[rows, fields * dim]`.
     d_vectors: Aligned<R>,
     /// Gradients of the events that attention pools.
     d_events: EventGradients<R>,
@@ -69,10 +90,20 @@ impl<R: Real> Workspace<R> {
         Workspace::at_level(n_threads, SimdLevel::best())
     }
 
+    /// Like [`Workspace::new`], for passes over this share of each batch's rows: logits, losses and gradients are those
+    /// of its rows alone. Rows keep their numbers in the batch.
+    pub fn of_share(n_threads: usize, share: Share) -> Workspace<R> {
+        Workspace {
+            share,
+            ..Workspace::new(n_threads)
+        }
+    }
+
     /// Like [`Workspace::new`], with the instructions of this level only.
     pub fn at_level(n_threads: usize, level: SimdLevel) -> Workspace<R> {
         Workspace {
             n_threads: n_threads.max(1),
+            share: Share::WHOLE,
             level,
             chunks: Vec::new(),
             ids: ResolvedIds::default(),
@@ -110,13 +141,15 @@ impl<R: Real> Workspace<R> {
         outputs.map(|(output, head)| output.losses[head]).sum()
     }
 
-    /// Divides the rows of a batch into chunks.
-    fn divide(&mut self, n_rows: usize) {
-        let n = self.n_threads.min(n_rows.div_ceil(LANES)).max(1);
+    /// Divides the share's rows of a batch into chunks, and returns them.
+    fn divide(&mut self, n_rows: usize) -> Range<usize> {
+        let own = self.share.rows(n_rows);
+        let n = self.n_threads.min(own.len().div_ceil(LANES)).max(1);
         self.chunks.resize_with(n, Chunk::default);
         for (i, chunk) in self.chunks.iter_mut().enumerate() {
-            chunk.rows = i * n_rows / n..(i + 1) * n_rows / n;
+            chunk.rows = own.start + i * own.len() / n..own.start + (i + 1) * own.len() / n;
         }
+        own
     }
 }
 
@@ -199,9 +232,10 @@ impl<R: Real> Network<R> {
         loss: Option<Loss<'_, R>>,
         workspace: &mut Workspace<R>,
     ) {
-        workspace.divide(batch.n_rows);
+        let own = workspace.divide(batch.n_rows);
         let (ids, n_threads) = (&mut workspace.ids, workspace.n_threads);
-        ids.find(&self.spec, &self.tables, batch, |_| true, n_threads);
+        let (spec, tables) = (&self.spec, &self.tables);
+        ids.find_of_rows(spec, tables, batch, own.clone(), |_| true, n_threads);
         let attentions = PreparedAttention::of_network(&self.layout.attentions, &self.dense);
         let attended_fields = if attentions.is_empty() {
             Vec::new()
@@ -220,12 +254,14 @@ impl<R: Real> Network<R> {
             attended_fields: &attended_fields,
         };
         let width = self.spec.interaction().vectors();
-        let n_gradients = loss.map_or(0, |_| batch.n_rows * width);
+        let n_gradients = loss.map_or(0, |_| own.len() * width);
         workspace.d_vectors.resize(n_gradients);
         let (dim, fields) = (self.spec.plan.dim, &attended_fields[..]);
         let of_events = if loss.is_some() { fields } else { &[] };
         workspace.d_events.resize(of_events, batch, dim);
         let mut rest_of_events = workspace.d_events.all();
+        let before = 0..own.start;
+        EventGradients::split(&mut rest_of_events, of_events, batch, before, dim);
         let mut rest: &mut [R] = &mut workspace.d_vectors;
         let mut jobs = Vec::with_capacity(workspace.chunks.len());
         for chunk in &mut workspace.chunks {

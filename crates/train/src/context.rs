@@ -7,6 +7,7 @@ use crate::label_smoothing::LabelSmoothing;
 use crate::moments::EarlierMoments;
 use crate::phase::Phase;
 use crate::plan::TrainPlan;
+use crate::ranks::Ranks;
 use crate::trainer::TrainerContext;
 use ncs_features::{LabelCounts, Schema, Task, TaskCounts};
 use ncs_model::{CounterRng, InitialRows, Model, Spec};
@@ -52,6 +53,8 @@ pub(crate) struct SearchContext<'a> {
     pub(crate) earlier: Option<&'a Earlier>,
     /// The optimizer moments that every training starts from.
     pub(crate) moments: Option<&'a EarlierMoments>,
+    /// This process among those of the run.
+    pub(crate) ranks: Ranks<'a>,
 }
 
 impl SearchContext<'_> {
@@ -98,6 +101,7 @@ impl SearchContext<'_> {
             id_dropout: &self.id_dropout,
             smoothings: &self.smoothings,
             moments: self.moments,
+            ranks: self.ranks,
         }
     }
 

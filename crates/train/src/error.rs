@@ -1,5 +1,6 @@
 //! Errors of training.
 
+use ncs_collective::CollectiveError;
 use ncs_model::TensorFileError;
 use ncs_readers::cache::CacheError;
 use std::path::{Path, PathBuf};
@@ -105,6 +106,30 @@ pub enum TrainError {
         path: PathBuf,
         /// Cause.
         source: std::io::Error,
+    },
+    /// The ranks of the run cannot exchange any more.
+    #[error(transparent)]
+    Ranks(#[from] CollectiveError),
+    /// The first rank, which writes the files of the run, has failed.
+    #[error("rank 0: {what}")]
+    FirstRank {
+        /// Its error.
+        what: String,
+    },
+    /// The ranks of the run are not alike.
+    #[error(
+        "the ranks differ in {what}: {first} on rank 0, {other} on rank {rank}; start the same program with the same run \
+         file on machines of one kind that share the run's folder"
+    )]
+    RanksDiffer {
+        /// Name of what differs.
+        what: &'static str,
+        /// The first rank with another value than rank 0.
+        rank: usize,
+        /// Value on rank 0.
+        first: String,
+        /// Value on `rank`.
+        other: String,
     },
     /// Threads could not be started.
     #[error("cannot start {threads} worker threads: {reason}; lower `threads`")]

@@ -31,6 +31,7 @@ pub mod plan;
 pub mod predict;
 pub mod product_loss;
 mod progress;
+mod ranks;
 mod refit;
 mod run;
 mod schedule;

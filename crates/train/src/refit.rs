@@ -62,6 +62,7 @@ pub(crate) fn run(
         initial_rows: context.initial_rows,
         earlier: context.earlier,
         moments: context.moments,
+        ranks: context.ranks,
     };
     let mut trainings = Vec::new();
     let mut kept: Vec<Option<Kept>> = vec![None; first.of_slot.len()];

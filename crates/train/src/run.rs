@@ -13,12 +13,15 @@ use crate::outcome::{self, Start};
 use crate::phase::Phase;
 use crate::plan::{Keep, Pick, SearchKind, Shrinkage, TrainPlan};
 use crate::progress::ValidationRecord;
+use crate::ranks::{Ranks, in_words};
 use crate::refit::{self, RefitRows};
 use crate::search::{self, TaskSearch, UnitChoice};
 use crate::shrinkage;
 use crate::step_budget::StepBudget;
+use ncs_collective::{Collective, Metered, Solo};
 use ncs_features::{LabelCounts, Objective, Schema, Task, TaskCounts};
 use ncs_model::artifact::{Ancestor, Artifact};
+use ncs_model::kernels::SimdLevel;
 use ncs_model::{InitialRows, NetworkPlan, Spec, tensor_file};
 use ncs_readers::batches::Rows;
 use ncs_readers::cache::Cache;
@@ -26,7 +29,7 @@ use serde::Serialize;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Inputs of a run.
 pub struct Run<'a> {
@@ -88,6 +91,19 @@ impl Run<'_> {
     /// Labels that do not allow training or evaluation of a task; a folder of another run; a NaN or infinite loss;
     /// files that cannot be read or written; and [`TrainError::Stopped`] if a stop was requested.
     pub fn run(&self, listener: &mut (dyn Listener + Send)) -> Result<Trained, TrainError> {
+        self.run_on(&Solo, listener)
+    }
+
+    /// Runs as one of several ranks, all of which call this with the same settings, rows and folder. Each trains on its share
+    /// of the rows of every batch; the first alone writes files. All return the same result.
+    ///
+    /// # Errors
+    /// The errors of [`Run::run`]; a rank that has ended or does not answer; ranks that are not alike.
+    pub fn run_on(
+        &self,
+        ranks: &dyn Collective,
+        listener: &mut (dyn Listener + Send),
+    ) -> Result<Trained, TrainError> {
         let valid = self.valid.map(Cache::label_counts);
         check_labels(
             self.schema,
@@ -101,7 +117,9 @@ impl Run<'_> {
             listener.on_event(&Event::Noted { text: told });
         }
         let identity = self.identity(moments.as_ref());
-        self.claim_folder(&identity)?;
+        let (metered, begun) = (Metered::new(ranks), Instant::now());
+        let ranks = Ranks::new(&metered);
+        self.join(ranks, &identity, listener)?;
         let threads = self.plan.threads;
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
         let pool = pool.map_err(|error| TrainError::Threads {
@@ -109,7 +127,11 @@ impl Run<'_> {
             reason: error.to_string(),
         })?;
         let trained =
-            pool.install(|| self.search_and_train(&identity, moments.as_ref(), listener))?;
+            pool.install(|| self.search_and_train(ranks, &identity, moments.as_ref(), listener))?;
+        if ranks.n_ranks() > 1 {
+            let text = in_words(metered.traffic(), begun.elapsed());
+            listener.on_event(&Event::Noted { text: &text });
+        }
         Ok(Trained {
             moments: told,
             ..trained
@@ -138,11 +160,12 @@ impl Run<'_> {
 
     fn search_and_train(
         &self,
+        ranks: Ranks<'_>,
         identity: &str,
         moments: Option<&EarlierMoments>,
         listener: &mut (dyn Listener + Send),
     ) -> Result<Trained, TrainError> {
-        let context = self.context(identity, moments)?;
+        let context = self.context(ranks, identity, moments)?;
         let (mut searches, mut agreements) = (Vec::new(), Vec::new());
         let (mut units, mut start) = (None, Start::default());
         if self.network.kind.has_masks() {
@@ -194,6 +217,7 @@ impl Run<'_> {
     /// Returns what the search and the trainings of this run use.
     fn context<'a>(
         &'a self,
+        ranks: Ranks<'a>,
         identity: &'a str,
         moments: Option<&'a EarlierMoments>,
     ) -> Result<SearchContext<'a>, TrainError> {
@@ -224,6 +248,7 @@ impl Run<'_> {
             initial_rows: self.initial_rows,
             earlier: self.earlier,
             moments,
+            ranks,
         })
     }
 
@@ -283,6 +308,30 @@ impl Run<'_> {
             hasher.update(moments.hash().as_bytes());
         }
         hasher.finalize().to_hex().to_string()
+    }
+
+    /// Claims the folder on the first rank, and checks that all ranks do the same work in it.
+    fn join(
+        &self,
+        ranks: Ranks<'_>,
+        identity: &str,
+        listener: &mut dyn Listener,
+    ) -> Result<(), TrainError> {
+        ranks.check_same("settings, rows or number of threads", identity)?;
+        // The same sums give the same step only where they are rounded alike.
+        let level = format!("{:?}", SimdLevel::best());
+        ranks.check_same("the processor's instructions", &level)?;
+        ranks.first(|| self.claim_folder(identity))?;
+        let path = self.folder.join("run.id");
+        let seen = std::fs::read_to_string(path).unwrap_or_default();
+        ranks.check_same("what they find in the run's folder", seen.trim())?;
+        if ranks.n_ranks() > 1 {
+            let (n, threads) = (ranks.n_ranks(), self.plan.threads);
+            listener.on_event(&Event::Noted {
+                text: &format!("{n} ranks train together, each with {threads} threads"),
+            });
+        }
+        Ok(())
     }
 
     fn claim_folder(&self, identity: &str) -> Result<(), TrainError> {

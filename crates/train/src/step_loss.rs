@@ -193,8 +193,8 @@ impl<'a> StepLoss<'a> {
         }
     }
 
-    /// Returns the unweighted mean loss of each task in the last forward and backward pass.
-    pub(crate) fn means(&self, pass: &Workspace) -> Vec<TaskLoss> {
+    /// Returns the unweighted mean loss of each task, from the sum of the rows' losses for each head.
+    pub(crate) fn means(&self, sums: &[f64]) -> Vec<TaskLoss> {
         let mean = |(place, head): (usize, &Head<'_>)| {
             let mass = match &head.loss {
                 Some(loss) => loss.mass(),
@@ -202,7 +202,7 @@ impl<'a> StepLoss<'a> {
             };
             Some(TaskLoss {
                 task: head.task?,
-                mean: pass.loss(place) / loss::divisor(mass),
+                mean: sums[place] / loss::divisor(mass),
                 mass,
             })
         };

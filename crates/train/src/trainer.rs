@@ -18,6 +18,7 @@ use crate::optim::{OptimSettings, Optimizers, ParityDeviations};
 use crate::phase::Phase;
 use crate::plan::TrainPlan;
 use crate::progress::Progress;
+use crate::ranks::Ranks;
 use ncs_features::Schema;
 use ncs_features::hash::seeded_hash;
 use ncs_model::{CounterRng, Gradient, Model, Subnet, Workspace};
@@ -47,6 +48,8 @@ pub(crate) struct TrainerContext<'a> {
     pub(crate) smoothings: &'a [Option<LabelSmoothing>],
     /// Optimizer moments of an earlier training; `None`: they start at zero.
     pub(crate) moments: Option<&'a EarlierMoments>,
+    /// This process among those of the run.
+    pub(crate) ranks: Ranks<'a>,
 }
 
 /// A model in training.
@@ -105,7 +108,7 @@ impl<'a> Trainer<'a> {
             optimizers,
             best: BestWeights::new(&phase, &model),
             progress: Progress::new(trainer_context.schema.tasks.len()),
-            pass: Workspace::new(plan.threads),
+            pass: Workspace::of_share(plan.threads, trainer_context.ranks.share()),
             gradient: Gradient::default(),
             subnets: Vec::new(),
             doubted: Vec::new(),
@@ -123,6 +126,8 @@ impl<'a> Trainer<'a> {
         let resumed = self.resume()?;
         let total = self.phase.last_step();
         let (name, done) = (self.phase.name.clone(), self.progress.step);
+        let ranks = self.trainer_context.ranks;
+        ranks.check_same("the step to go on from", &done.to_string())?;
         listener.on_event(&Event::Began {
             phase: &name,
             total_steps: total,
@@ -183,10 +188,12 @@ impl<'a> Trainer<'a> {
             }
             self.progress.finished |= done >= self.phase.last_step();
             let stop_requested = self.trainer_context.stop.load(Ordering::Relaxed);
+            let now = [stop_requested, self.clock.is_due()];
+            let [stop_requested, is_due] = self.trainer_context.ranks.any(now)?;
             if stop_requested
                 || self.progress.finished
                 || done.is_multiple_of(self.trainer_context.plan.checkpoint_steps)
-                || self.clock.is_due()
+                || is_due
             {
                 self.save()?;
             }
@@ -268,12 +275,14 @@ impl<'a> Trainer<'a> {
             self.phase.name.clone(),
             Instant::now(),
         );
-        checkpoint::save(
-            self.checkpointed(),
-            trainer_context.checkpoint,
-            trainer_context.run,
-            &name,
-        )?;
+        trainer_context.ranks.first(|| {
+            checkpoint::save(
+                self.checkpointed(),
+                trainer_context.checkpoint,
+                trainer_context.run,
+                &name,
+            )
+        })?;
         self.clock.note(begun);
         Ok(())
     }

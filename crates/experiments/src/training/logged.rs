@@ -1,14 +1,16 @@
 //! A training with its log.
 
+use ncs_collective::Collective;
 use ncs_train::{Event, Listener, Run, TrainError, Trained};
 
 use crate::error::Error;
 use crate::progress::Progress;
 use crate::run_log::RunLog;
 
-/// Runs a training with its log in the run's folder; returns with the result whether anything was left to do.
+/// Runs a training, as the first of these ranks, with its log in the run's folder; returns with the result whether anything was left to do.
 pub(super) fn run(
     run: &Run<'_>,
+    ranks: &dyn Collective,
     progress: Progress,
     listener: &mut (dyn Listener + Send),
 ) -> Result<Result<(Trained, bool), TrainError>, Error> {
@@ -18,7 +20,7 @@ pub(super) fn run(
         log: &mut log,
         listener,
     };
-    let trained = match run.run(&mut both) {
+    let trained = match run.run_on(ranks, &mut both) {
         Ok(trained) => trained,
         Err(error) => return Ok(Err(error)),
     };

@@ -36,7 +36,7 @@ pub(super) struct Terms<'a, R> {
     pub(super) spec: &'a Spec,
     pub(super) batch: &'a Batch,
     pub(super) resolved: &'a ResolvedIds,
-    /// `[rows, vector fields * dim]`
+    /// Those of the resolved rows, `[rows, vector fields * dim]`.
     pub(super) d_vectors: &'a [R],
     pub(super) events: &'a EventGradients<R>,
 }
@@ -134,7 +134,8 @@ impl Part {
     /// Adds the gradients of the events of field `f`, each with its own.
     fn sum_events<R: Real>(&self, terms: Terms<'_, R>, f: usize, d_events: &[R], values: &mut [R]) {
         let (field, dim) = (terms.spec.fields[f], terms.spec.plan.dim);
-        let mut gradients = d_events.chunks_exact(dim);
+        let first = terms.resolved.first_slot_of(f) * dim;
+        let mut gradients = d_events[first..].chunks_exact(dim);
         terms.resolved.each_slot(terms.batch, field, f, |slot| {
             let Some(gradients) = gradients.next() else {
                 return;
@@ -169,8 +170,10 @@ impl Part {
         });
         let width = spec.vector_fields().count() * dim;
         let mut next = 0;
-        for row in 0..batch.n_rows {
-            let start = row * width + place * dim;
+        let rows = resolved.rows();
+        let first_row = rows.start;
+        for row in rows {
+            let start = (row - first_row) * width + place * dim;
             let ahead = start + AHEAD * width;
             prefetch_range(d_vectors, ahead..ahead + dim);
             let gradients = &d_vectors[start..start + dim];
@@ -192,12 +195,12 @@ impl Part {
 }
 
 /// Iterates over the positions of the bits that are set, ascending.
-fn ones(word: u64) -> impl Iterator<Item = u32> {
+pub(super) fn ones(word: u64) -> impl Iterator<Item = u32> {
     let rest = |&bits: &u64| Some(bits & (bits - 1)).filter(|&rest| rest != 0);
     std::iter::successors(Some(word).filter(|&word| word != 0), rest).map(u64::trailing_zeros)
 }
 
-fn add_scaled<R: Real>(sums: &mut [R], weight: R, gradients: &[R]) {
+pub(super) fn add_scaled<R: Real>(sums: &mut [R], weight: R, gradients: &[R]) {
     let pairs = sums.iter_mut().zip(gradients);
     pairs.for_each(|(sum, &gradient)| *sum += weight * gradient);
 }

@@ -77,8 +77,10 @@ pub(super) fn measure(
         agreements,
     };
     let text = serde_json::to_vec_pretty(&kept).expect("agreements are plain data");
-    create_parent_folder(&path)?;
-    tensor_file::write_bytes(&path, &text)?;
+    context.ranks.first(|| {
+        create_parent_folder(&path)?;
+        Ok(tensor_file::write_bytes(&path, &text)?)
+    })?;
     Ok(kept.agreements)
 }
 

@@ -93,6 +93,7 @@ pub(super) fn write_mask(
 ) -> Result<(), TrainError> {
     let metadata = [("run".to_owned(), context.run.to_owned())];
     write_file(
+        context,
         &mask_path(context, task, after),
         mask,
         &[],
@@ -132,10 +133,11 @@ pub(super) fn write(
     ];
     let mask = level.next.as_deref().unwrap_or_default();
     let path = path(context, task, number);
-    write_file(&path, mask, &level.scores, &metadata.into())
+    write_file(context, &path, mask, &level.scores, &metadata.into())
 }
 
 fn write_file(
+    context: &SearchContext<'_>,
     path: &Path,
     mask: &[Mask],
     scores: &[f32],
@@ -155,7 +157,9 @@ fn write_file(
             values: Values::F32(scores),
         });
     }
-    create_parent_folder(path)?;
-    tensor_file::write(path, &entries, metadata)?;
-    Ok(())
+    context.ranks.first(|| {
+        create_parent_folder(path)?;
+        tensor_file::write(path, &entries, metadata)?;
+        Ok(())
+    })
 }

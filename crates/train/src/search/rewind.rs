@@ -36,8 +36,10 @@ pub(super) fn start(
     let mut tensors = Tensors::default();
     tensors.weights("start", &weights);
     let metadata = [("run".to_owned(), context.run.to_owned())];
-    create_parent_folder(&path)?;
-    tensors.write(&path, &metadata.into())?;
+    context.ranks.first(|| {
+        create_parent_folder(&path)?;
+        Ok(tensors.write(&path, &metadata.into())?)
+    })?;
     Ok(weights)
 }
 

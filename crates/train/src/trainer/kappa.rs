@@ -2,6 +2,7 @@
 
 use super::Trainer;
 use super::step::known_rows;
+use crate::error::TrainError;
 use crate::taken::{KappaGradient, KappaRow, permute};
 use ncs_features::Batch;
 use ncs_model::CounterRng;
@@ -42,14 +43,18 @@ impl Trainer<'_> {
         batch: &Batch,
         network: usize,
         tasks: &[usize],
-    ) -> Option<Taken> {
-        let plan = self.trainer_context.plan.kappa?;
+    ) -> Result<Option<Taken>, TrainError> {
+        let Some(plan) = self.trainer_context.plan.kappa else {
+            return Ok(None);
+        };
         let together = [plan.from, plan.to]
             .iter()
             .all(|task| self.phase.tasks.contains(task));
         // Gradient sums are collected for each task alone.
         let applies = together && tasks.contains(&plan.to) && self.gradients.is_empty();
-        applies.then_some(())?;
+        if !applies {
+            return Ok(None);
+        }
         let mut other = self.take_subnets(network, &[plan.from]);
         let weights = self.model.network(network);
         for subnet in &mut other.subnets {
@@ -57,7 +62,7 @@ impl Trainer<'_> {
             subnet.run_on(None);
         }
         weights.forward(batch, &other.subnets, &mut self.pass);
-        let logits = self.pass.logits(0);
+        let logits = self.trainer_context.ranks.all_rows(self.pass.logits(0))?;
         self.subnets.push(other);
         let rows = known_rows(batch, plan.to);
         let mut centred = self.progress.kappa.centre(&logits, &rows);
@@ -67,11 +72,11 @@ impl Trainer<'_> {
             permute(&mut centred, &rows, rng);
         }
         let kappa = self.progress.kappa.taken().kappa;
-        Some(Taken {
+        Ok(Some(Taken {
             to: plan.to,
             added: centred.iter().map(|centred| kappa * centred).collect(),
             centred,
-        })
+        }))
     }
 
     /// Updates kappa after a step with a logit transfer; the workspace still holds that step.
@@ -82,11 +87,14 @@ impl Trainer<'_> {
         tasks: &[usize],
         taken: &Taken,
         factor: f64,
-    ) {
+    ) -> Result<(), TrainError> {
         let Some(head) = tasks.iter().position(|&task| task == taken.to) else {
-            return;
+            return Ok(());
         };
-        let own = self.pass.logits(head);
+        let own = self
+            .trainer_context
+            .ranks
+            .all_rows(self.pass.logits(head))?;
         let rows: Vec<usize> = if own.len() == batch.n_rows {
             (0..batch.n_rows).collect()
         } else {
@@ -112,5 +120,6 @@ impl Trainer<'_> {
         {
             self.model.network_mut(network).set_taken(found);
         }
+        Ok(())
     }
 }

@@ -6,9 +6,9 @@ use crate::balance;
 use crate::diagnosis::nan_source;
 use crate::error::TrainError;
 use crate::plan::{Balance, StepPrecision, Steps};
-use crate::step_loss::{Coupling, StepInputs, StepLoss};
+use crate::step_loss::{Coupling, StepInputs, StepLoss, TaskLoss};
 use ncs_features::Batch;
-use ncs_model::{CounterRng, Dropout, Gradient, Subnet};
+use ncs_model::{CounterRng, Dropout, Gradient, Subnet, Workspace};
 
 impl Trainer<'_> {
     /// One batch: a step for each task in turn, or one for all tasks of a network.
@@ -111,12 +111,12 @@ impl Trainer<'_> {
         factor: f64,
     ) -> Result<(), TrainError> {
         self.model.network_mut(network).init_rows_of(batch);
-        let taken = self.taken(batch, network, &running.tasks);
+        let taken = self.taken(batch, network, &running.tasks)?;
         let weights = self.model.network(network);
         running.subnets.iter_mut().for_each(|s| s.load(weights));
         let loss = self.loss(batch, &running.tasks, taken.as_ref());
-        let parts = self.compute_gradient(&loss, batch, running, turn);
-        self.record_losses(&loss, batch, factor)?;
+        let (parts, losses) = self.compute_gradient(&loss, batch, running, turn)?;
+        self.record_losses(&loss.means(&losses), batch, factor)?;
         let heads = &self.model.network(network).tasks;
         let place = |task: &usize| heads.iter().position(|own| own == task);
         let places: Vec<usize> = running.tasks.iter().filter_map(place).collect();
@@ -126,7 +126,7 @@ impl Trainer<'_> {
         self.optimizers
             .step_with_factors(network, weights, gradient, &places, factor, &parts);
         if let Some(taken) = taken {
-            self.update_kappa(batch, network, &running.tasks, &taken, factor);
+            self.update_kappa(batch, network, &running.tasks, &taken, factor)?;
         }
         Ok(())
     }
@@ -168,14 +168,14 @@ impl Trainer<'_> {
     }
 
     /// Computes the gradient of the step into `self.gradient`. Returns the factor of each table row's update,
-    /// `[table][id of the gradient]`; empty: no scaling.
+    /// `[table][id of the gradient]` (empty: no scaling), and the sum of the rows' losses for each head.
     fn compute_gradient(
         &mut self,
         loss: &StepLoss<'_>,
         batch: &Batch,
         running: &ActiveSubnets,
         turn: u64,
-    ) -> Vec<Vec<f32>> {
+    ) -> Result<(Vec<Vec<f32>>, Vec<f64>), TrainError> {
         let (plan, heads) = (self.trainer_context.plan, &running.tasks);
         let inputs = StepInputs {
             network: self.model.network(running.network),
@@ -183,21 +183,28 @@ impl Trainer<'_> {
             subnets: &running.subnets,
             dropout: self.dropout(turn),
         };
+        let (tables, ranks) = (&inputs.network.tables, self.trainer_context.ranks);
         let evidence = self.trainer_context.evidence;
         let evidence = heads.iter().map(|&task| evidence.get(task)?.as_ref());
         let evidence: Vec<_> = evidence.collect();
         let is_shrunk = evidence.iter().any(Option::is_some);
         if heads.len() == 1 || (plan.balance != Balance::PcGrad && !is_shrunk) {
             loss.learn(inputs, None, &mut self.pass, &mut self.gradient);
-            return evidence[0].map_or(Vec::new(), |evidence| evidence.parts(&self.gradient));
+            let mut losses = losses(&self.pass, heads.len());
+            let gradient = std::slice::from_mut(&mut self.gradient);
+            ranks.sum_step(tables, gradient, &mut losses)?;
+            let parts = evidence[0].map_or(Vec::new(), |evidence| evidence.parts(&self.gradient));
+            return Ok((parts, losses));
         }
         let mut gradients = vec![Gradient::default(); heads.len()];
         for (head, gradient) in gradients.iter_mut().enumerate() {
             loss.learn(inputs, Some(head), &mut self.pass, gradient);
         }
+        let mut losses = losses(&self.pass, heads.len());
+        ranks.sum_step(tables, &mut gradients, &mut losses)?;
         let (gradient, parts) = balance::combine(plan.balance, gradients, &evidence);
         self.gradient = gradient;
-        parts
+        Ok((parts, losses))
     }
 
     fn dropout(&self, turn: u64) -> Option<Dropout> {
@@ -214,13 +221,13 @@ impl Trainer<'_> {
     /// Records the step's mean losses and updates the learned loss weights.
     fn record_losses(
         &mut self,
-        loss: &StepLoss<'_>,
+        means: &[TaskLoss],
         batch: &Batch,
         factor: f64,
     ) -> Result<(), TrainError> {
         let plan = self.trainer_context.plan;
         let learns_weights = plan.balance == Balance::Uncertainty && !self.is_alone();
-        for found in loss.means(&self.pass) {
+        for found in means {
             let (task, mean) = (found.task, found.mean);
             if !mean.is_finite() {
                 return Err(self.not_finite(batch, task, mean));
@@ -263,6 +270,11 @@ impl Trainer<'_> {
             found.add(&self.gradient.dense, self.model.connections(network));
         }
     }
+}
+
+/// Returns the sum of the rows' losses for each head in the last pass.
+fn losses(pass: &Workspace, n_heads: usize) -> Vec<f64> {
+    (0..n_heads).map(|head| pass.loss(head)).collect()
 }
 
 /// The rows of a batch whose label of a task is known.

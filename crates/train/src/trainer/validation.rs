@@ -82,7 +82,8 @@ impl Trainer<'_> {
         let mut lost: Option<Batch> = None;
         for batch in part.batches(BatchPlan::default()) {
             let batch = batch?;
-            let scores = evaluator.scores(&batch, &mut self.pass);
+            let own = evaluator.scores(&batch, &mut self.pass);
+            let scores = self.trainer_context.ranks.all_rows_of(own)?;
             let is_lost = |&task: &usize| scores[task].iter().any(|score| score.is_nan());
             predict::append(&mut predictions, &batch, &scores);
             if lost.is_none() && self.phase.tasks.iter().any(is_lost) {

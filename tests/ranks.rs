@@ -1,0 +1,258 @@
+//! Training on several ranks, here threads: the same model to rounding as on one, the same bytes on as many, and a run that
+//! goes on with another number of ranks.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use ncs_collective::{Collective, ThreadRank, threads};
+use ncs_model::artifact::Artifact;
+use ncs_train::{Event, Listener, NoopListener};
+use ncs4cvr::error::Error;
+use ncs4cvr::progress::Progress;
+use ncs4cvr::run_folder::RunFolder;
+use ncs4cvr::training;
+
+mod short_run;
+mod trained;
+
+const TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Runs `work` on each rank of a job of threads, and returns the outcomes in the order of the ranks.
+fn on_ranks<T: Send>(n: usize, work: impl Fn(ThreadRank) -> T + Sync) -> Vec<T> {
+    let work = &work;
+    std::thread::scope(|scope| {
+        let ranks = threads(n, TIMEOUT).into_iter();
+        let started: Vec<_> = ranks.map(|rank| scope.spawn(move || work(rank))).collect();
+        let ended = started.into_iter().map(|thread| thread.join().unwrap());
+        ended.collect()
+    })
+}
+
+/// Trains as one rank; the first one hears the events.
+fn train_as(
+    rank: &ThreadRank,
+    folder: &Path,
+    out: &Path,
+    sets: &[&str],
+    listener: &mut Stopper<'_>,
+) -> Result<bool, Error> {
+    let file = short_run::open(folder, &short_run::SETS, sets);
+    let held = if rank.rank() == 0 {
+        RunFolder::hold(out)?
+    } else {
+        RunFolder::of_first_rank(out)
+    };
+    let stop = listener.stop;
+    let finished = training::run_on_ranks(&file, &held, rank, Progress::Quiet, stop, listener)?;
+    Ok(finished.is_some())
+}
+
+/// Asks the run to stop after this many steps (0: never).
+struct Stopper<'s> {
+    stop: &'s AtomicBool,
+    left: u64,
+}
+
+impl Listener for Stopper<'_> {
+    fn on_event(&mut self, event: &Event<'_>) {
+        if let Event::Stepped { .. } = event {
+            self.left = self.left.wrapping_sub(1);
+            if self.left == 0 {
+                self.stop.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+/// Trains on `n` ranks, until the first is asked to stop after `stops_after` steps, or to the end.
+fn train_on(n: usize, folder: &Path, out: &str, sets: &[&str], stops_after: u64) -> PathBuf {
+    let out = folder.join(out);
+    let outcomes = on_ranks(n, |rank| {
+        // A signal reaches one rank only.
+        let stop = AtomicBool::new(false);
+        let mut listener = Stopper {
+            stop: &stop,
+            left: stops_after,
+        };
+        train_as(&rank, folder, &out, sets, &mut listener)
+    });
+    for (rank, outcome) in outcomes.into_iter().enumerate() {
+        match outcome {
+            Ok(is_first) => assert!(is_first == (rank == 0) && stops_after == 0),
+            Err(error) => {
+                let text = error.to_string();
+                assert!(
+                    text.starts_with(&format!("stopped at step {stops_after} of ")),
+                    "{text}"
+                );
+            }
+        }
+    }
+    out
+}
+
+/// Largest difference of a weight between two models, which must have the same masks and table rows.
+fn largest_difference(one: &Path, other: &Path) -> f32 {
+    let [one, other] = [one, other].map(|out| Artifact::read(&out.join("model")).unwrap());
+    assert_eq!(one.masks, other.masks);
+    assert_eq!(one.of_task, other.of_task);
+    let mut largest = 0f32;
+    for (one, other) in one.weight_sets.iter().zip(&other.weight_sets) {
+        let tables = one.weights.tables.iter().zip(&other.weights.tables);
+        let tables = tables.map(|(one, other)| {
+            assert_eq!(one.ids, other.ids);
+            (&one.values, &other.values)
+        });
+        for (one, other) in tables.chain([(&one.weights.dense, &other.weights.dense)]) {
+            assert_eq!(one.len(), other.len());
+            let differences = one
+                .iter()
+                .zip(other)
+                .map(|(one, other)| (one - other).abs());
+            largest = differences.fold(largest, f32::max);
+        }
+    }
+    largest
+}
+
+/// Reads the files that equal runs write identically.
+fn bytes(out: &Path) -> Vec<Vec<u8>> {
+    let files = [
+        "model/weights.safetensors",
+        "model/manifest.json",
+        "metrics.json",
+    ];
+    files.map(|file| fs::read(out.join(file)).unwrap()).into()
+}
+
+/// Trains on 1, 2 and 4 ranks.
+fn check(sets: &[&str], bound: f32) {
+    let log = short_run::log(&[]);
+    let folder = log.path();
+    let one = train_on(1, folder, "one", sets, 0);
+    let stop = AtomicBool::new(false);
+    let file = short_run::open(folder, &short_run::SETS, sets);
+    training::run(&file, &folder.join("alone"), Progress::Quiet, &stop).unwrap();
+    assert_eq!(
+        bytes(&one),
+        bytes(&folder.join("alone")),
+        "one rank is no other training"
+    );
+    let two = train_on(2, folder, "two", sets, 0);
+    assert_eq!(bytes(&two), bytes(&train_on(2, folder, "again", sets, 0)));
+    for more in [two, train_on(4, folder, "four", sets, 0)] {
+        let difference = largest_difference(&one, &more);
+        println!("{sets:?}: {difference:e}");
+        assert!(
+            difference < bound,
+            "{sets:?}, {}: {difference}",
+            more.display()
+        );
+    }
+}
+
+#[test]
+fn ranks_train_the_model_of_one_to_rounding() {
+    check(&[], 2e-5);
+    check(
+        &["training.steps=\"joint\"", "training.balance=\"pcgrad\""],
+        2e-5,
+    );
+    check(
+        &["training.balance=\"uncertainty\"", "network.dropout=0.2"],
+        2e-5,
+    );
+    check(
+        &["training.click_logit=\"learned\"", "training.refit=true"],
+        2e-5,
+    );
+}
+
+#[test]
+fn ranks_find_the_masks_of_one() {
+    let sparse = ["network.kind=\"sparse_sharing\"", "search.density=0.5"];
+    check(&sparse, 2e-5);
+    check(
+        &[
+            &sparse[..],
+            &["search.kind=\"magnitude\"", "search.rounds=2"],
+        ]
+        .concat(),
+        2e-5,
+    );
+}
+
+#[test]
+fn a_run_goes_on_with_another_number_of_ranks() {
+    let log = short_run::log(&[]);
+    let folder = log.path();
+    let whole = train_on(1, folder, "whole", &[], 0);
+    let begun = train_on(4, folder, "begun", &[], 20);
+    let same = train_on(4, folder, "same", &[], 0);
+    for n in [1, 2, 3, 4] {
+        let out = folder.join(format!("on-{n}"));
+        fs::create_dir(&out).unwrap();
+        for name in ["checkpoint.safetensors", "run.id", "log.txt"] {
+            fs::copy(begun.join(name), out.join(name)).unwrap();
+        }
+        let out = train_on(n, folder, &format!("on-{n}"), &[], 0);
+        assert!(largest_difference(&whole, &out) < 2e-5, "{n} ranks");
+        if n == 4 {
+            assert_eq!(bytes(&out), bytes(&same), "undisturbed on as many ranks");
+        }
+    }
+}
+
+#[test]
+fn ranks_with_other_settings_are_named() {
+    let log = short_run::log(&[]);
+    let (folder, out) = (log.path(), log.path().join("out"));
+    let outcomes = on_ranks(3, |rank| {
+        let stop = AtomicBool::new(false);
+        let mut listener = Stopper {
+            stop: &stop,
+            left: 0,
+        };
+        let sets = if rank.rank() == 2 {
+            &["seed=9"][..]
+        } else {
+            &[]
+        };
+        train_as(&rank, folder, &out, sets, &mut listener)
+    });
+    for outcome in outcomes {
+        let text = outcome.unwrap_err().to_string();
+        let start = "the ranks differ in settings, rows or number of threads: ";
+        assert!(
+            text.starts_with(start) && text.contains(" on rank 2; "),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn a_rank_that_ends_is_named_and_the_run_can_go_on() {
+    let log = short_run::log(&[]);
+    let (folder, out) = (log.path(), log.path().join("out"));
+    let outcomes = on_ranks(2, |rank| {
+        if rank.rank() == 1 {
+            // It ends while the first prepares the rows.
+            return Ok(false);
+        }
+        let stop = AtomicBool::new(false);
+        let file = short_run::open(folder, &short_run::SETS, &[]);
+        let held = RunFolder::hold(&out)?;
+        let listener = &mut NoopListener;
+        training::run_on_ranks(&file, &held, &rank, Progress::Quiet, &stop, listener)
+            .map(|finished| finished.is_some())
+    });
+    let text = outcomes[0].as_ref().unwrap_err().to_string();
+    assert!(
+        text.starts_with("rank 1 of 2 has ended before its work was done"),
+        "{text}"
+    );
+    train_on(2, folder, "out", &[], 0);
+    assert!(out.join("model/manifest.json").exists());
+}
