@@ -1,6 +1,7 @@
-"""`deploy/kubernetes.yaml`: Kubernetes knows every field, and `ncs serve` every argument."""
+"""`deploy/kubernetes.yaml` and `deploy/mpijob.yaml`: Kubernetes knows every field, and `ncs` every argument."""
 
 import shutil
+import subprocess
 import unittest
 from pathlib import Path
 
@@ -8,10 +9,34 @@ import kubernetes_validate
 import requests
 import yaml
 
-from server import MODEL, TOKEN, WAIT, Server, world
+from server import MODEL, NCS, TOKEN, WAIT, Server, world
 
 MANIFEST = Path(__file__).parents[2] / "deploy/kubernetes.yaml"
+MPI_JOB = Path(__file__).parents[2] / "deploy/mpijob.yaml"
 VERSIONS = ["1.30", "1.33", "1.37"]
+
+# Fields of kubeflow.org/v2beta1 MPIJob, by the definition in github.com/kubeflow/mpi-operator, without those of pods.
+MPI_JOB_FIELDS = {
+    "spec": {
+        "launcherCreationPolicy",
+        "mpiImplementation",
+        "mpiReplicaSpecs",
+        "runLauncherAsWorker",
+        "runPolicy",
+        "slotsPerWorker",
+        "sshAuthMountPath",
+    },
+    "runPolicy": {
+        "activeDeadlineSeconds",
+        "backoffLimit",
+        "cleanPodPolicy",
+        "managedBy",
+        "schedulingPolicy",
+        "suspend",
+        "ttlSecondsAfterFinished",
+    },
+    "replica": {"replicas", "restartPolicy", "template"},
+}
 
 
 class Kubernetes(unittest.TestCase):
@@ -84,3 +109,35 @@ class Kubernetes(unittest.TestCase):
             self.assertEqual(answer.status_code, 200)
         finally:
             self.assertEqual(served.stop(), 0)
+
+
+class MpiJob(unittest.TestCase):
+    def setUp(self):
+        self.job = yaml.safe_load(MPI_JOB.read_text())
+        self.replicas = self.job["spec"]["mpiReplicaSpecs"]
+
+    def test_every_field_is_known(self):
+        spec = self.job["spec"]
+        self.assertEqual((self.job["apiVersion"], self.job["kind"]), ("kubeflow.org/v2beta1", "MPIJob"))
+        self.assertLessEqual(set(spec), MPI_JOB_FIELDS["spec"])
+        self.assertLessEqual(set(spec["runPolicy"]), MPI_JOB_FIELDS["runPolicy"])
+        self.assertEqual(set(self.replicas), {"Launcher", "Worker"})
+        for replica in self.replicas.values():
+            self.assertLessEqual(set(replica), MPI_JOB_FIELDS["replica"])
+            pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}, **replica["template"]}
+            for version in VERSIONS:
+                kubernetes_validate.validate(pod, version, strict=True)
+
+    def test_there_is_a_worker_for_each_rank(self):
+        [launcher] = self.replicas["Launcher"]["template"]["spec"]["containers"]
+        ranks = int(launcher["args"][launcher["args"].index("-n") + 1])
+        slots = self.job["spec"]["slotsPerWorker"] * self.replicas["Worker"]["replicas"]
+        self.assertEqual(ranks, slots)
+
+    def test_the_program_takes_the_arguments(self):
+        [launcher] = self.replicas["Launcher"]["template"]["spec"]["containers"]
+        own = launcher["args"][launcher["args"].index("ncs") + 1 :]
+        ended = subprocess.run([NCS, *own], capture_output=True, text=True, timeout=WAIT)
+        # The run file is not here; arguments that are not known would end it with 2.
+        self.assertEqual(ended.returncode, 1, ended.stderr)
+        self.assertIn("/runs/run.toml", ended.stderr)

@@ -1,9 +1,10 @@
-//! Development commands of the workspace. CI runs `cargo xtask check`, `clients`, `wheel` and `site` for every change.
+//! Development commands of the workspace. CI runs `cargo xtask check`, `clients`, `wheel`, `site` and `mpi` for every change.
 
 mod attacks;
 mod check;
 mod clients;
 mod deny;
+mod mpi;
 mod python;
 mod quick_paths;
 mod results;
@@ -19,6 +20,7 @@ const USAGE: &str = "usage: cargo xtask attacks the scripts of ../shared/attacks
        cargo xtask check   format, dependencies, clippy, tests (tidy among them), docs
        cargo xtask clients Python clients, tritonclient among them, against `ncs serve`
        cargo xtask deny    dependencies only: licences, duplicates, bans, sources, and advisories by cargo-deny
+       cargo xtask mpi     training on several processes under mpirun; installs Open MPI where it is missing [--tries N: kills]
        cargo xtask tidy    only what ARCHITECTURE.md promises about files and imports
        cargo xtask results run the shipped comparisons; write docs/results.md and runs/compare/results.md
        cargo xtask integrations the Python package in a local Spark and a local Ray (0.5 GB of packages, and Java 17)
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
         ["clients"] => clients::run(root()),
         ["deny"] => deny::run(root()),
         ["integrations"] => wheel::integrations(root()),
+        ["mpi", ref rest @ ..] => mpi::run(root(), rest),
         ["results"] => results::run(root()),
         ["site"] => site::run(root()),
         ["soak", ref rest @ ..] => soak::run(root(), rest),
