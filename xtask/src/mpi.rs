@@ -319,7 +319,7 @@ impl Job {
 
     fn fills_the_disk(&self) -> Result<u64, String> {
         // Blocks of 512 bytes: the rows as ids fit, a checkpoint does not.
-        let (out, before) = ("full", "ulimit -f 400;");
+        let (out, before) = ("full", "ulimit -f 900;");
         let output = ended(self.start(Start {
             ranks: 2,
             out,
