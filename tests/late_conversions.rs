@@ -160,6 +160,11 @@ fn probabilities_are_those_of_final_labels_unless_rows_are_taken_for_negatives()
     for (name, more) in [
         ("wait", &[][..]),
         ("delay_distribution", &["tasks.cvr.late.by=\"delivery\""]),
+        ("fnw", &[]),
+        ("fnc", &[]),
+        ("dfm", &[]),
+        ("es_dfm", &["tasks.cvr.late.elapsed_days=1"]),
+        ("defer", &[]),
     ] {
         let ratio = of(name, more);
         assert!((0.9..1.12).contains(&ratio), "{name}: {ratio}");
@@ -237,10 +242,18 @@ fn settings_without_a_meaning_are_refused() {
         &["tasks.cvr.loss=\"focal\"", &fnw],
         &["late.method changes the cross-entropy"],
     );
-    refused(
-        folder.path(),
-        &["backtest", "log/run.toml", "--out", "days", "--by", "time"],
-        &["task \"cvr\" states late", "take [tasks.cvr.late] out"],
+    let dfm = method("dfm");
+    check(
+        &["network.kind=\"single_task\"", &dfm],
+        &["trains auxiliary heads beside the task's"],
+    );
+    check(
+        &["tasks.cvr.late.elapsed_days=1"],
+        &["elapsed_days is of late.method = \"es_dfm\" and \"defer\""],
+    );
+    check(
+        &["tasks.cvr.late.elapsed_days=6", &method("defer")],
+        &["a conversion would come after attribution_days = 6; state fewer days"],
     );
     // Nothing is mature a day after the first click.
     let early = [
@@ -248,4 +261,35 @@ fn settings_without_a_meaning_are_refused() {
         "tasks.cvr.late.method=\"delay_distribution\"",
     ];
     check(&early, &["so nothing says how late conversions are"]);
+    let short = ["tasks.cvr.late.as_of=\"2024-01-12\"", &method("fnc")];
+    check(
+        &short,
+        &["training rows must reach back 12 days before as_of"],
+    );
+}
+
+/// Auxiliary heads have masks and table rows of their task, are part of the saved state, and are not scored.
+#[test]
+fn a_network_with_masks_trains_auxiliary_heads() {
+    let folder = log();
+    let path = folder.path();
+    let masks = ["network.kind=\"sparse_sharing\"", "search.density=0.5"];
+    for (name, n_heads) in [("es_dfm", 2), ("dfm", 1)] {
+        let method = method(name);
+        let sets = [&masks[..], &[method.as_str()]].concat();
+        let file = short_run::open(path, &SETS, &sets);
+        let model = short_run::train(&file, &path.join(name));
+        assert_eq!(model.spec.plan.heads.late, vec![1; n_heads]);
+        let again = short_run::train(&file, &path.join(format!("{name}_again")));
+        assert_eq!(model.spec, again.spec);
+        let bytes = |name: &str| short_run::bytes(&path.join(name));
+        assert!(bytes(name) == bytes(&format!("{name}_again")));
+        let text = fs::read_to_string(path.join(name).join("metrics.json")).unwrap();
+        let report: Value = serde_json::from_str(&text).unwrap();
+        assert!(
+            report["tasks"]["cvr"]["auc"].as_f64().unwrap() > 0.55,
+            "{report}"
+        );
+        assert_eq!(report["tasks"].as_object().unwrap().len(), 2);
+    }
 }

@@ -190,18 +190,24 @@ fn name(kind: EntireSpace) -> &'static str {
     }
 }
 
-/// Heads that the loss needs.
-pub(crate) fn heads(funnel: Option<&entire_space::FunnelLoss>, kappa: Option<KappaPlan>) -> Heads {
+/// Heads that the losses need.
+pub(crate) fn heads(
+    funnel: Option<&entire_space::FunnelLoss>,
+    kappa: Option<KappaPlan>,
+    tasks: &[Task],
+) -> Heads {
     let takes = kappa.filter(|kappa| !kappa.permuted);
     let takes = takes.map(|kappa| [kappa.from, kappa.to]);
     let Some(funnel) = funnel else {
         return Heads {
             takes,
+            late: late::heads(tasks),
             ..Heads::default()
         };
     };
     Heads {
         takes,
+        late: late::heads(tasks),
         auxiliary_head_of: funnel
             .kind
             .has_auxiliary_head()

@@ -20,12 +20,75 @@ pub(crate) fn plan(task: &str, config: &toml_types::Late, checks: &mut Checks<'_
             toml_types::LateMethod::Wait => LateMethod::Wait,
             toml_types::LateMethod::AsNegatives => LateMethod::AsNegatives,
             toml_types::LateMethod::Fnw => LateMethod::Fnw,
+            toml_types::LateMethod::Fnc => LateMethod::Fnc,
             toml_types::LateMethod::DelayDistribution => LateMethod::DelayDistribution,
+            toml_types::LateMethod::Dfm => LateMethod::Dfm,
+            toml_types::LateMethod::EsDfm => LateMethod::EsDfm,
+            toml_types::LateMethod::Defer => LateMethod::Defer,
             toml_types::LateMethod::Oracle => LateMethod::Oracle,
         },
+        elapsed: elapsed(task, config, checks),
+        borrowed: 0.0,
         by: config.by.clone(),
         delays: Delays::default(),
         delays_of: BTreeMap::new(),
+    }
+}
+
+/// The usual time after the click at which a row is a sample, in windows.
+const ELAPSED: f64 = 0.25;
+
+/// The time after the click at which a row is a sample, in windows; 0 for methods without.
+fn elapsed(task: &str, config: &toml_types::Late, checks: &mut Checks<'_>) -> f64 {
+    let at = ["tasks", task, "late", "elapsed_days"];
+    let is_used = matches!(
+        config.method,
+        toml_types::LateMethod::EsDfm | toml_types::LateMethod::Defer
+    );
+    match config.elapsed_days {
+        None if is_used => ELAPSED,
+        None => 0.0,
+        Some(_) if !is_used => {
+            let text = format!(
+                "task {task:?}: elapsed_days is of late.method = \"es_dfm\" and \"defer\"; leave it out"
+            );
+            checks.say(&at, text);
+            0.0
+        }
+        Some(days) if days < config.attribution_days => days / config.attribution_days,
+        Some(days) => {
+            let text = format!(
+                "task {task:?}: after elapsed_days = {days} a conversion would come after attribution_days = {}; state \
+                 fewer days",
+                config.attribution_days
+            );
+            checks.say(&at, text);
+            0.0
+        }
+    }
+}
+
+/// Returns the tasks whose late labels need auxiliary heads, once for each head.
+pub(crate) fn heads(tasks: &[Task]) -> Vec<usize> {
+    let late = tasks.iter().enumerate().filter_map(|(t, task)| {
+        let late = task.row_rules.late.as_ref()?;
+        Some(std::iter::repeat_n(t, late.method.n_heads()))
+    });
+    late.flatten().collect()
+}
+
+/// Refuses auxiliary heads in networks of a single task.
+pub(crate) fn check_network(config: &toml_types::RunFile, tasks: &[Task], checks: &mut Checks<'_>) {
+    let Some(&task) = heads(tasks).first() else {
+        return;
+    };
+    if config.network.kind == toml_types::NetworkKind::SingleTask {
+        let name = &tasks[task].name;
+        let text = format!(
+            "task {name:?}: this late.method trains auxiliary heads beside the task's, and network.kind = \"single_task\" \
+             has one head for each network; choose another network, or method = \"delay_distribution\""
+        );
+        checks.say(&["tasks", name, "late", "method"], text);
     }
 }
 

@@ -339,6 +339,9 @@ pub(crate) struct Late {
     pub(crate) attribution_days: f64,
     /// Moment up to which training and validation know conversions. Rows whose click is later are not used.
     pub(crate) as_of: Moment,
+    /// Days after the click at which a row is a sample, for es_dfm and defer; default: a quarter of attribution_days.
+    #[schemars(range(min = 0.0))]
+    pub(crate) elapsed_days: Option<f64>,
     /// Column by whose values delays differ, such as a kind of product; without it, all rows have one distribution.
     pub(crate) by: Option<String>,
     /// Use of training rows that are younger than the attribution window at as_of. Validation takes older rows only.
@@ -355,10 +358,21 @@ pub(crate) enum LateMethod {
     Wait,
     /// A row that has not converted yet is a negative.
     AsNegatives,
-    /// The same with the importance weights of fake negatives (FNW, Ktena et al. 2019).
+    /// Samples as negatives at the click and as positives at the conversion, with the importance weights of fake negatives
+    /// (FNW, Ktena et al. 2019).
     Fnw,
+    /// The same samples without weights; probabilities are corrected by b / (1 - b) (FNC, Ktena et al. 2019).
+    Fnc,
     /// A row that has not converted yet counts by the chance that a conversion would be known, by the delays of older rows.
     DelayDistribution,
+    /// The same, where a second head predicts the rate of an exponential delay for each row (DFM, Chapelle 2014).
+    Dfm,
+    /// Samples at elapsed_days, later conversions once more, with importance weights from two heads (ES-DFM, Yang et al.
+    /// 2021).
+    EsDfm,
+    /// The same, and rows without a conversion once more after attribution_days, with weights from one head (DEFER, Gu et
+    /// al. 2021).
+    Defer,
     /// The final labels, whatever as_of: for comparisons on old logs only.
     Oracle,
 }

@@ -10,6 +10,7 @@ use ncs_train::{
 use super::checks::Checks;
 use super::funnel;
 use super::given_masks;
+use super::late;
 use super::problem::hint;
 use super::rates;
 use super::smoothing;
@@ -41,8 +42,9 @@ pub(crate) fn plan(
     }
     let funnel = funnel::plan(config, tasks, checks);
     let kappa = funnel::kappa(config, tasks, checks);
+    late::check_network(config, tasks, checks);
     let mut network = NetworkPlan {
-        heads: funnel::heads(funnel.as_ref(), kappa),
+        heads: funnel::heads(funnel.as_ref(), kappa, tasks),
         ..network(&config.network)
     };
     if is_stem {

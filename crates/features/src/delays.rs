@@ -26,6 +26,8 @@ pub(crate) fn observe(
             continue;
         };
         let values = late_values(task, late, block)?;
+        let ages = terms.ages.iter().filter(|age| !age.is_nan());
+        ages.for_each(|&age| sample.see(late, age));
         let times = terms.delays.iter().zip(&terms.ages).enumerate();
         for (row, (delay, _)) in times.filter(|(_, (d, age))| !d.is_nan() && **age >= 1.0) {
             sample.add(values.get(row).map_or("", String::as_str), *delay);
@@ -37,7 +39,7 @@ pub(crate) fn observe(
 /// Fits the rules of tasks to the delays of mature rows.
 ///
 /// # Errors
-/// A task needs delays, and there are none.
+/// A task needs delays, and there are none; or it needs older rows than there are.
 pub(crate) fn fit(tasks: &mut [Task], samples: Vec<DelaySample>) -> Result<(), FitError> {
     for (task, delays) in tasks.iter_mut().zip(samples) {
         let Some(late) = &mut task.row_rules.late else {
@@ -46,6 +48,12 @@ pub(crate) fn fit(tasks: &mut [Task], samples: Vec<DelaySample>) -> Result<(), F
         if late.method == LateMethod::DelayDistribution && delays.is_empty() {
             return Err(FitError::NoDelays {
                 task: task.name.clone(),
+            });
+        }
+        if delays.is_short(late) {
+            return Err(FitError::ShortLog {
+                task: task.name.clone(),
+                days: ((2.0 - late.elapsed) * late.window / 86_400.0).to_string(),
             });
         }
         late.fit(delays);

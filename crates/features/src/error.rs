@@ -340,6 +340,18 @@ pub enum FitError {
         /// The task.
         task: String,
     },
+    /// The rows do not reach back far enough for the samples of a stream.
+    #[error(
+        "task \"{task}\": late.method learns from the conversions that arrive, and in the place of those still to come it \
+         takes those of the window before; for this, training rows must reach back {days} days before as_of. Train on \
+         more days, or choose another method, such as \"delay_distribution\""
+    )]
+    ShortLog {
+        /// The task.
+        task: String,
+        /// How many days back the rows must reach, as text.
+        days: String,
+    },
     /// Every row of a numeric column is missing.
     #[error(
         "no training row has a value for \"{table}\", which is numeric; leave the feature out, or \

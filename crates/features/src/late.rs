@@ -7,6 +7,9 @@
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+#[cfg(test)]
+mod tests;
+
 /// A task whose labels become known after a while.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LateRules {
@@ -20,6 +23,14 @@ pub struct LateRules {
     pub as_of: f64,
     /// Use of the rows that are not mature.
     pub method: LateMethod,
+    /// Time after the click at which a row is a sample with the label known then, in windows, in [0, 1): see
+    /// [`LateMethod::is_sampled_later`].
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub elapsed: f64,
+    /// Weight with which a row of the window before the last stands for the samples that are still to come: see
+    /// [`LateRules::samples`]. Fitted; 0 in a plan.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub borrowed: f64,
     /// Column by whose values delays differ.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
@@ -29,6 +40,10 @@ pub struct LateRules {
     /// The same for values of `by` that have enough of them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub delays_of: BTreeMap<String, Delays>,
+}
+
+fn is_zero(number: &f64) -> bool {
+    *number == 0.0
 }
 
 /// Use of rows whose label is not final in training. Validation always uses mature rows only.
@@ -43,15 +58,66 @@ pub enum LateMethod {
     AsNegatives,
     /// Fake negatives with importance weights (FNW: Ktena et al. 2019, equation 9).
     Fnw,
+    /// Fake negatives, calibrated: their rate `b` of positives among samples is `p / (1 + p)`, so `p = b / (1 - b)`
+    /// (FNC: Ktena et al. 2019).
+    Fnc,
     /// A row that has not converted yet has a conversion with the chance that one would be known at its age, by the
     /// delays of mature rows: `-ln(1 - p F(age))` (Chapelle 2014, equation 5, with the empirical distribution).
     DelayDistribution,
+    /// A second head predicts the rate of an exponential delay for each row (DFM: Chapelle 2014), within the window.
+    Dfm,
+    /// Samples at [`LateRules::elapsed`], and conversions that come later once more, with importance weights from two
+    /// more heads (ES-DFM: Yang et al. 2021).
+    EsDfm,
+    /// The same where every row is a second sample when its label is final, so that rows are seen as often as they
+    /// occur, with importance weights from one more head (DEFER: Gu et al. 2021).
+    Defer,
 }
 
 impl LateMethod {
     /// Returns true if the method is another loss than that of the labels.
     pub fn changes_the_loss(self) -> bool {
-        matches!(self, LateMethod::Fnw | LateMethod::DelayDistribution)
+        !matches!(
+            self,
+            LateMethod::Wait | LateMethod::Oracle | LateMethod::AsNegatives
+        )
+    }
+
+    /// Returns the number of auxiliary heads that its loss needs.
+    pub fn n_heads(self) -> usize {
+        match self {
+            LateMethod::EsDfm => 2,
+            LateMethod::Dfm | LateMethod::Defer => 1,
+            _ => 0,
+        }
+    }
+
+    /// Returns true if its loss is of the samples of a stream: see [`LateRules::samples`].
+    pub fn is_of_stream(self) -> bool {
+        matches!(self, LateMethod::Fnw | LateMethod::Fnc) || self.is_sampled_later()
+    }
+
+    /// Returns true if rows are samples some time after the click: [`LateRules::elapsed`].
+    pub fn is_sampled_later(self) -> bool {
+        matches!(self, LateMethod::EsDfm | LateMethod::Defer)
+    }
+}
+
+/// How often a row is a sample of a stream, by the label of the sample.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Samples {
+    /// As a negative.
+    pub negatives: f64,
+    /// As a positive.
+    pub positives: f64,
+}
+
+impl Samples {
+    fn add(&mut self, is_positive: bool, times: f64) {
+        match is_positive {
+            true => self.positives += times,
+            false => self.negatives += times,
+        }
     }
 }
 
@@ -65,8 +131,56 @@ impl LateRules {
             _ if age >= 1.0 => label,
             _ if waits => f32::NAN,
             _ if self.method == LateMethod::Oracle => label,
+            _ if self.method.is_sampled_later() && f64::from(age) < self.elapsed => f32::NAN,
             _ => f32::from(u8::from(label > 0.0 && delay <= age)),
         }
+    }
+
+    /// Returns the samples of a row in a stream of days, from its label as it was known at `as_of`, its delay and its age.
+    ///
+    /// A row is a sample `elapsed` after its click (for fake negatives at once, as a negative) and once more when its
+    /// conversion comes; for [`LateMethod::Defer`] every row once more, at its conversion or after the window. At
+    /// `as_of` some second samples of the last window are missing. In a stream that does not end, second samples of
+    /// rows before would have come in their place: the rows of the window before that, each as old as it was a window
+    /// (less `elapsed`) ago, stand for them with the weight `borrowed`.
+    pub fn samples(&self, label: f32, delay: f32, age: f32) -> Samples {
+        let (is_converted, age) = (label > 0.5, f64::from(age));
+        let delay = f64::from(delay);
+        let is_early = self.is_early(label, delay);
+        let mut samples = Samples::default();
+        samples.add(is_early, 1.0);
+        let second = match self.method {
+            LateMethod::Defer if !is_converted => Some(1.0),
+            LateMethod::Defer if is_early => Some(self.elapsed),
+            _ if is_converted && !is_early => Some(delay),
+            _ => None,
+        };
+        if let Some(time) = second {
+            let age_before = age - (1.0 - self.elapsed);
+            let lends = (1.0..2.0 - self.elapsed).contains(&age) && time > age_before;
+            let borrowed = if lends { self.borrowed } else { 0.0 };
+            samples.add(is_converted, f64::from(u8::from(time <= age)) + borrowed);
+        }
+        samples
+    }
+
+    /// Returns true if a row is a positive in its first sample.
+    fn is_early(&self, label: f32, delay: f64) -> bool {
+        self.method.is_sampled_later() && label > 0.5 && delay <= self.elapsed
+    }
+
+    /// Returns the labels of a row for two questions that only mature rows answer: does a conversion come after
+    /// `elapsed`? And does none come, where none came before it?
+    pub fn later(&self, label: f32, delay: f32, age: f32) -> [Option<bool>; 2] {
+        if age < 1.0 {
+            return [None; 2];
+        }
+        let is_early = self.is_early(label, f64::from(delay));
+        let is_converted = label > 0.5;
+        [
+            Some(is_converted && !is_early),
+            (!is_early).then_some(!is_converted),
+        ]
     }
 
     /// Returns the chance that the conversion of a row of this age, and of this value of `by`, is known, if it has one.
@@ -83,6 +197,9 @@ impl LateRules {
             .map(|(value, delays)| (value, Delays::fit(delays)))
             .collect();
         self.delays = Delays::fit(delays.all);
+        if self.method.is_of_stream() && delays.rows.lending > 0 {
+            self.borrowed = delays.rows.immature as f64 / delays.rows.lending as f64;
+        }
     }
 }
 
@@ -94,9 +211,35 @@ const FEWEST_OF_VALUE: usize = 50;
 pub struct DelaySample {
     all: Vec<f32>,
     by_value: BTreeMap<String, Vec<f32>>,
+    rows: RowAges,
+}
+
+/// Ages of training rows.
+#[derive(Clone, Copy, Debug, Default)]
+struct RowAges {
+    /// Rows that are a sample, and not mature.
+    immature: u64,
+    /// Rows that are as old as these were a window before.
+    lending: u64,
+    /// The highest age, in windows.
+    oldest: f32,
 }
 
 impl DelaySample {
+    /// Counts a row of this age whose label is known some day.
+    pub fn see(&mut self, late: &LateRules, age: f32) {
+        let (age64, start) = (f64::from(age), late.elapsed);
+        self.rows.immature += u64::from((start..1.0).contains(&age64));
+        self.rows.lending += u64::from((1.0..2.0 - start).contains(&age64));
+        self.rows.oldest = self.rows.oldest.max(age);
+    }
+
+    /// Returns true if immature rows need more of the window before than there is ([`LateRules::samples`]).
+    pub fn is_short(&self, late: &LateRules) -> bool {
+        let reaches = f64::from(self.rows.oldest) >= 2.0 - late.elapsed;
+        late.method.is_of_stream() && self.rows.immature > 0 && !(reaches && self.rows.lending > 0)
+    }
+
     /// Adds the delay of a row with this value.
     pub fn add(&mut self, value: &str, delay: f32) {
         self.all.push(delay);
@@ -152,110 +295,5 @@ impl Delays {
                 ((above - 1) as f64 + (time - before) / (after - before)) / pieces
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn rules(method: LateMethod) -> LateRules {
-        LateRules {
-            click_time: "click_time".into(),
-            conversion_time: "conversion_time".into(),
-            window: 1.0,
-            as_of: 0.0,
-            method,
-            by: None,
-            delays: Delays::default(),
-            delays_of: BTreeMap::new(),
-        }
-    }
-
-    #[test]
-    fn a_value_with_enough_delays_has_a_distribution_of_its_own() {
-        let mut rules = LateRules {
-            by: Some("delivery".into()),
-            ..rules(LateMethod::DelayDistribution)
-        };
-        let mut delays = DelaySample::default();
-        (0..50).for_each(|_| delays.add("fast", 0.125));
-        (0..49).for_each(|_| delays.add("slow", 0.875));
-        rules.fit(delays);
-        let known = |value| rules.share_known(value, 0.5);
-        assert_eq!(known("fast"), 1.0);
-        assert!((known("slow") - known("other")).abs() < 1e-12 && known("slow") < 0.6);
-    }
-
-    #[test]
-    fn a_label_is_what_was_known() {
-        let check = |method,
-                     label: f32,
-                     delay: f32,
-                     age: f32,
-                     training: Option<f32>,
-                     valid: Option<f32>| {
-            for (is_training, expected) in [(true, training), (false, valid)] {
-                let found = rules(method).known(label, delay, age, is_training);
-                assert_eq!(
-                    (!found.is_nan()).then_some(found),
-                    expected,
-                    "{method:?} {age}"
-                );
-            }
-        };
-        let none = f32::NAN;
-        for method in [LateMethod::Wait, LateMethod::AsNegatives, LateMethod::Fnw] {
-            check(method, 1.0, 0.7, 1.0, Some(1.0), Some(1.0));
-            check(method, 0.0, none, 3.0, Some(0.0), Some(0.0));
-            // A click after the moment, and a row outside the population.
-            check(method, 1.0, 0.7, -0.1, None, None);
-            check(method, none, none, 2.0, None, None);
-        }
-        check(LateMethod::Wait, 1.0, 0.2, 0.9, None, None);
-        check(LateMethod::AsNegatives, 1.0, 0.2, 0.9, Some(1.0), None);
-        check(LateMethod::AsNegatives, 1.0, 0.7, 0.5, Some(0.0), None);
-        check(LateMethod::Oracle, 1.0, 0.7, 0.5, Some(1.0), None);
-        check(
-            LateMethod::DelayDistribution,
-            0.0,
-            none,
-            0.5,
-            Some(0.0),
-            None,
-        );
-    }
-
-    #[test]
-    fn the_distribution_is_that_of_the_delays() {
-        let delays: Vec<f32> = (1..=1000).rev().map(|k| k as f32 / 2000.0).collect();
-        let found = Delays::fit(delays);
-        for (time, share) in [
-            (0.0, 0.0),
-            (0.125, 0.25),
-            (0.4, 0.8),
-            (0.5, 1.0),
-            (0.9, 1.0),
-            (7.0, 1.0),
-        ] {
-            assert!((found.share(time) - share).abs() < 1e-6, "{time}");
-        }
-        assert_eq!(found.share(-1.0), 0.0);
-        assert!((found.share(1e-4) - 2e-4).abs() < 1e-6);
-    }
-
-    #[test]
-    fn few_or_equal_delays_have_a_distribution() {
-        assert_eq!(Delays::fit(vec![]).share(0.3), 1.0);
-        let one = Delays::fit(vec![0.5]);
-        assert_eq!(
-            [0.25, 0.5, 0.6].map(|time| one.share(time)),
-            [0.5, 1.0, 1.0]
-        );
-        let equal = Delays::fit(vec![0.25; 7]);
-        assert_eq!(equal.share(0.25), 1.0);
-        assert!(equal.share(0.2) < 1.0);
-        let now = Delays::fit(vec![0.0; 3]);
-        assert_eq!(now.share(0.0), 1.0);
     }
 }

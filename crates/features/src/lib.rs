@@ -98,7 +98,7 @@ pub use error::{EncodeError, FitError, RowTerm};
 pub use fit::Fit;
 pub use inputs::{FieldInput, InputValues};
 pub use labels::{LabelCounts, TaskCounts};
-pub use late::{DelaySample, Delays, LateMethod, LateRules};
+pub use late::{DelaySample, Delays, LateMethod, LateRules, Samples};
 pub use objective::{LabelKind, Link, ValueLoss, ValueObjective};
 pub use piecewise::Piecewise;
 pub use rates::{Histories, PastRates, Rate, RateNote, RatePlan, RatesPlan};

@@ -23,9 +23,9 @@ pub struct NetworkPlan {
     pub heads: Heads,
 }
 
-/// Requirements of a loss over the entire space for the heads. The default is one head for each task, which
+/// Requirements of the losses for the heads. The default is one head for each task, which
 /// predicts that task's probability.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Heads {
     /// The task whose mask an auxiliary head uses, if training needs one: the imputation of ESCM2-DR, the
     /// counterfactual head of DCMT. It predicts no task.
@@ -37,6 +37,19 @@ pub struct Heads {
     /// The logit of task `[0]` is added to that of task `[1]` with a learned coefficient ([`crate::TakenLogit`]).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub takes: Option<[usize; 2]>,
+    /// The tasks whose masks the auxiliary heads of late labels use, one for each head: the delay rate of DFM, the
+    /// importance weights of ES-DFM and DEFER. They follow the other heads and predict no task.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub late: Vec<usize>,
+}
+
+impl Heads {
+    /// Returns the tasks whose masks the auxiliary heads use, in the order of these heads.
+    pub fn auxiliary(&self) -> impl Iterator<Item = usize> {
+        self.auxiliary_head_of
+            .into_iter()
+            .chain(self.late.iter().copied())
+    }
 }
 
 /// The part of the Gram matrix that stands beside the flattened field vectors.

@@ -113,8 +113,8 @@ impl NetworkSize {
         let mut size = NetworkSize::default();
         for tasks in spec.networks() {
             let graph = networks::graph(spec, &tasks);
-            let n_auxiliary = usize::from(tasks.last() == spec.auxiliary_head().as_ref());
-            let heads: Vec<usize> = (0..tasks.len() - n_auxiliary).collect();
+            let is_task = |place: &usize| tasks[*place] < spec.tasks.len();
+            let heads: Vec<usize> = (0..tasks.len()).filter(is_task).collect();
             size.weights += weights(&graph, kept) + spec.n_attention_parameters();
             size.multiply_adds += multiply_adds(&graph, &heads, kept);
         }

@@ -6,6 +6,7 @@ use crate::numbers;
 use crate::plan::NetworkPlan;
 use ncs_features::{IdSpace, Link, Piecewise, Pooling, Schema, Sequence, sequences};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::ops::Range;
 
 /// The specification of a model: fields, tables, tasks, and the network's plan.
@@ -192,22 +193,32 @@ impl Spec {
         inputs.zip(self.plan.hidden.iter().copied()).collect()
     }
 
-    /// Returns the tasks of each network; an auxiliary head comes after them, as if it were a
-    /// task.
+    /// Returns the tasks of each network; auxiliary heads come after them, as if they were
+    /// tasks.
     pub fn networks(&self) -> Vec<Vec<usize>> {
         let all = 0..self.tasks.len();
         if self.plan.kind.shares_tables() {
-            vec![all.chain(self.auxiliary_head()).collect()]
+            vec![all.chain(self.auxiliary_heads()).collect()]
         } else {
             all.map(|task| vec![task]).collect()
         }
     }
 
-    /// Returns the number of the auxiliary head ([`crate::plan::Heads::auxiliary_head_of`]), which follows the tasks.
-    pub fn auxiliary_head(&self) -> Option<usize> {
-        let is_shared = self.plan.kind.shares_tables();
-        let auxiliary_head_of = self.plan.heads.auxiliary_head_of.filter(|_| is_shared);
-        auxiliary_head_of.map(|_| self.tasks.len())
+    /// Returns the numbers of the auxiliary heads ([`crate::plan::Heads::auxiliary`]), which follow the tasks.
+    pub fn auxiliary_heads(&self) -> Range<usize> {
+        let n_tasks = self.tasks.len();
+        let n_heads = match self.plan.kind.shares_tables() {
+            true => self.plan.heads.auxiliary().count(),
+            false => 0,
+        };
+        n_tasks..n_tasks + n_heads
+    }
+
+    /// Returns the numbers of the auxiliary heads of a task's late labels ([`crate::plan::Heads::late`]).
+    pub fn late_heads(&self, task: usize) -> impl Iterator<Item = usize> {
+        let heads = self.plan.heads.auxiliary().zip(self.auxiliary_heads());
+        let of_late = heads.skip(usize::from(self.plan.heads.auxiliary_head_of.is_some()));
+        of_late.filter_map(move |(of, head)| (of == task).then_some(head))
     }
 
     /// Returns the tasks `[from, to]` of a logit transfer ([`crate::plan::Heads::takes`]), which needs one network
@@ -217,18 +228,21 @@ impl Spec {
         self.plan.heads.takes.filter(|_| is_shared)
     }
 
-    /// Returns the name of a task, or `helper` for the auxiliary head.
-    pub(crate) fn head_name(&self, head: usize) -> &str {
-        self.tasks.get(head).map_or("helper", String::as_str)
+    /// Returns the name of a task, or of an auxiliary head: `helper`, `helper_2` and so on.
+    pub(crate) fn head_name(&self, head: usize) -> Cow<'_, str> {
+        match self.tasks.get(head) {
+            Some(task) => task.into(),
+            None if head == self.tasks.len() => "helper".into(),
+            None => format!("helper_{}", head - self.tasks.len() + 1).into(),
+        }
     }
 
-    /// Returns the task whose mask a head uses: its own, or for the auxiliary head that of
-    /// [`crate::plan::Heads::auxiliary_head_of`].
+    /// Returns the task whose mask a head uses: its own, or for an auxiliary head that of
+    /// [`crate::plan::Heads::auxiliary`].
     pub fn mask_of(&self, head: usize) -> usize {
-        match self.plan.heads.auxiliary_head_of {
-            Some(task) if head == self.tasks.len() => task,
-            _ => head,
-        }
+        let place = head.checked_sub(self.tasks.len());
+        let task = place.and_then(|place| self.plan.heads.auxiliary().nth(place));
+        task.unwrap_or(head)
     }
 
     /// Converts the probabilities of the heads, `[task][row]`, to those of the tasks. A quotient needs

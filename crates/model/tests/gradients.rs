@@ -461,20 +461,24 @@ fn gradients_of_a_coupled_loss_are_correct_with_an_auxiliary_head() {
         field_rate: 0.1,
         rng: CounterRng::new(8, "dropout"),
     };
-    for (kind, auxiliary_head_of, dropout) in [
-        (NetworkKind::SparseSharing, Some(1), None),
-        (NetworkKind::SharedBottom, Some(1), Some(dropout)),
-        (NetworkKind::Mmoe { experts: 2 }, Some(0), None),
-        (NetworkKind::CrossStitch, None, Some(dropout)),
+    for (kind, auxiliary_head_of, late, dropout) in [
+        (NetworkKind::SparseSharing, Some(1), vec![], None),
+        (NetworkKind::SparseSharing, None, vec![1], None),
+        (NetworkKind::SharedBottom, Some(1), vec![], Some(dropout)),
+        (NetworkKind::Mmoe { experts: 2 }, Some(0), vec![], None),
+        (NetworkKind::Mmoe { experts: 2 }, None, vec![0], None),
+        (NetworkKind::CrossStitch, None, vec![], Some(dropout)),
     ] {
+        let n_auxiliary = usize::from(auxiliary_head_of.is_some()) + late.len();
         let heads = ncs_model::Heads {
             auxiliary_head_of,
             joint: None,
             takes: None,
+            late,
         };
         let model = model_with(kind, Gram::Full, &[8, 5], heads);
         let tasks = model.network(0).tasks.clone();
-        assert_eq!(tasks.len(), 2 + usize::from(auxiliary_head_of.is_some()));
+        assert_eq!(tasks.len(), 2 + n_auxiliary);
         let (_, gradient) = learn_coupled(&model, &tasks, dropout);
         let dense = model.connections(0).spread(&gradient.dense);
         let kept = model.connections(0).positions();

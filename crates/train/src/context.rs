@@ -74,7 +74,7 @@ impl SearchContext<'_> {
                 rows.iter().for_each(|rows| table.begin_at(rows.clone()));
             }
             for (place, task) in network.tasks.clone().into_iter().enumerate() {
-                // The auxiliary head has no labels of its own.
+                // Auxiliary heads have no labels of their own.
                 if let Some(&Some(rate)) = rates.get(task) {
                     let bias = network.layout.heads[place].bias.start;
                     network.dense[bias] = (rate / (1.0 - rate)).ln() as f32;

@@ -15,7 +15,9 @@ pub use ncs_model::sigmoid;
 use crate::label_smoothing::LabelSmoothing;
 use crate::late;
 use ncs_features::schema::Objective;
-use ncs_features::{LateMethod, RowTerms};
+use ncs_features::{LateRules, RowTerms};
+
+pub use crate::late::HeadsLoss;
 
 #[cfg(test)]
 mod tests;
@@ -75,7 +77,7 @@ pub struct BatchLoss<'a> {
     objective: Objective,
     labels: &'a [f32],
     terms: &'a RowTerms,
-    late: Option<LateMethod>,
+    late: Option<&'a LateRules>,
     smoothing: Option<LabelSmoothing>,
     /// Sum of the weights of the rows that count.
     mass: f64,
@@ -107,7 +109,7 @@ impl<'a> BatchLoss<'a> {
     }
 
     /// Returns the loss for labels that were known at a moment: see [`ncs_features::LateMethod`].
-    pub fn known_by(self, late: Option<LateMethod>) -> BatchLoss<'a> {
+    pub fn known_by(self, late: Option<&'a LateRules>) -> BatchLoss<'a> {
         BatchLoss { late, ..self }
     }
 
@@ -118,6 +120,25 @@ impl<'a> BatchLoss<'a> {
             smoothing: smoothing.filter(|_| fits),
             ..self
         }
+    }
+
+    /// Returns the weighted loss of one row of the batch for a method of late labels with auxiliary heads, before any
+    /// mean, from the logits of the task and of these heads; 0 if the row does not count.
+    pub fn row_of_heads(&self, row: usize, logits: [f64; 1 + late::MOST_HEADS]) -> HeadsLoss {
+        let label = self.labels[row];
+        let times = (self.terms.delays.get(row), self.terms.ages.get(row));
+        match (self.late, times) {
+            (Some(rules), (Some(&delay), Some(&age))) if !label.is_nan() => {
+                let known = late::Known { label, delay, age };
+                late::heads_loss(rules, logits, known).times(self.terms.weight(row))
+            }
+            _ => HeadsLoss::default(),
+        }
+    }
+
+    /// Factor of the gradients of a row, so that they are those of `weight` times the mean.
+    pub(crate) fn scale(&self) -> f64 {
+        self.weight / self.divisor()
     }
 
     /// Sum of the weights of the rows of the batch that count: their number where each counts once.
@@ -139,17 +160,15 @@ impl<'a> BatchLoss<'a> {
             let label = smoothing.label(label.into(), offset);
             return Some(cross_entropy(logit, label).times(self.terms.weight(row)));
         }
-        let of_late = self.late.and_then(|method| {
-            let known_share = self.terms.known_shares.get(row)?;
-            late::row_loss(method, logit, label, *known_share)
-        });
+        let of_late = |rules| late::row_loss(rules, logit, label, self.terms, row);
+        let of_late = self.late.and_then(of_late);
         let found = of_late.or_else(|| row_loss(self.objective, logit, label))?;
         Some(found.times(self.terms.weight(row)))
     }
 
     /// Writes the gradients with respect to these logits and returns the sum of the losses.
     pub fn gradients(&self, rows: &[u32], logits: &[f32], gradients: &mut [f32]) -> f64 {
-        let scale = self.weight / self.divisor();
+        let scale = self.scale();
         let mut sum = 0.0;
         for ((&row, &logit), gradient) in rows.iter().zip(logits).zip(gradients) {
             let row = self.row(row as usize, f64::from(logit));

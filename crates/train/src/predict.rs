@@ -104,10 +104,11 @@ impl<'a> Evaluator<'a> {
     }
 }
 
-/// Returns the tasks of a network, without the auxiliary head.
+/// Returns the tasks of a network, without the auxiliary heads.
 fn own_tasks<'a>(model: &Model, network: &'a Network) -> &'a [usize] {
-    let auxiliary = usize::from(network.tasks.last() == model.spec().auxiliary_head().as_ref());
-    &network.tasks[..network.tasks.len() - auxiliary]
+    let n_tasks = model.spec().tasks.len();
+    let n_own = network.tasks.iter().filter(|&&task| task < n_tasks);
+    &network.tasks[..n_own.count()]
 }
 
 /// Returns the metric by which a task is evaluated on validation rows: `AUC`, `squared error` (of a ratio), or

@@ -2,16 +2,18 @@
 
 use crate::entire_space::{FunnelBatch, FunnelLoss, FunnelWeights};
 use crate::label_smoothing::LabelSmoothing;
+use crate::late::MOST_HEADS;
 use crate::loss::{self, BatchLoss};
 use crate::product_loss::{ProductBatch, ProductLoss};
 use ncs_features::{Batch, Task};
-use ncs_model::{Dropout, Gradient, HeadRows, Network, Subnet, Workspace};
+use ncs_model::{Dropout, Gradient, HeadRows, Network, Spec, Subnet, Workspace};
 
 /// The loss of the heads of a step.
 pub(crate) struct StepLoss<'a> {
     heads: Vec<Head<'a>>,
     funnel: Option<Funnel<'a>>,
     product: Option<ProductBatch<'a>>,
+    late: Vec<LateHeads<'a>>,
 }
 
 /// Losses over the logits of several heads, of which a step has one at most.
@@ -21,9 +23,16 @@ pub(crate) struct Coupling<'p> {
     pub(crate) product: Option<&'p ProductLoss>,
 }
 
+/// A loss of late labels over the logits of a task and of its auxiliary heads.
+struct LateHeads<'a> {
+    loss: BatchLoss<'a>,
+    /// The place of the task's head, and those of the auxiliary heads.
+    heads: [Option<usize>; 1 + MOST_HEADS],
+}
+
 /// A head of the step.
 struct Head<'a> {
-    /// The task; `None` for the auxiliary head.
+    /// The task; `None` for an auxiliary head.
     task: Option<usize>,
     loss: Option<BatchLoss<'a>>,
     /// Term that is added to its logit, for each row of the batch.
@@ -55,9 +64,9 @@ pub(crate) struct TaskLoss {
 }
 
 impl<'a> StepLoss<'a> {
-    /// Returns the loss of `heads` (tasks, and the auxiliary head as one more), each task's times its weight.
+    /// Returns the loss of `heads` (tasks, and the auxiliary heads of `spec` after them), each task's times its weight.
     pub(crate) fn new(
-        tasks: &[Task],
+        (tasks, spec): (&'a [Task], &Spec),
         batch: &'a Batch,
         heads: &[usize],
         weight: impl Fn(usize) -> f64,
@@ -86,18 +95,27 @@ impl<'a> StepLoss<'a> {
             let funnel = funnel.as_ref();
             in_product.is_some() || funnel.is_some_and(|f| f.heads.contains(&Some(place)))
         };
-        let head = |(place, &task): (usize, &usize)| Head {
+        let of_task = |task: usize| {
+            let (labels, terms) = (&batch.labels[task], batch.terms(task));
+            let loss = BatchLoss::new(tasks[task].objective, labels, terms, weight(task));
+            loss.known_by(tasks[task].row_rules.late.as_ref())
+        };
+        let head = |(head_place, &task): (usize, &usize)| Head {
             task: (task < tasks.len()).then_some(task),
-            loss: (!coupled(place)).then(|| {
-                let (labels, terms) = (&batch.labels[task], batch.terms(task));
-                let late = tasks[task].row_rules.late.as_ref().map(|late| late.method);
-                let loss = BatchLoss::new(tasks[task].objective, labels, terms, weight(task));
-                loss.known_by(late)
-            }),
+            loss: (task < tasks.len() && !coupled(head_place)).then(|| of_task(task)),
             taken: None,
         };
+        let late = heads.iter().filter_map(|&task| {
+            let mut auxiliary = spec.late_heads(task).filter_map(place);
+            let first = auxiliary.next()?;
+            Some(LateHeads {
+                loss: of_task(task),
+                heads: [place(task), Some(first), auxiliary.next()],
+            })
+        });
         StepLoss {
             heads: heads.iter().enumerate().map(head).collect(),
+            late: late.collect(),
             funnel,
             product,
         }
@@ -112,6 +130,20 @@ impl<'a> StepLoss<'a> {
         self
     }
 
+    /// Returns the places of the heads, those of a task together with those of the auxiliary heads of its late labels.
+    pub(crate) fn groups(&self) -> Vec<Vec<usize>> {
+        let late = |place: usize| {
+            let mut late = self.late.iter();
+            late.find(|late| late.heads[0] == Some(place))
+        };
+        let tasks = (0..self.heads.len()).filter(|&place| self.heads[place].task.is_some());
+        let group = |place| match late(place) {
+            Some(late) => late.heads.into_iter().flatten().collect(),
+            None => vec![place],
+        };
+        tasks.map(group).collect()
+    }
+
     /// Adds these numbers, one for each row of the batch, to the logit of a task.
     pub(crate) fn take(&mut self, task: usize, taken: &'a [f64]) {
         let heads = self.heads.iter_mut();
@@ -119,11 +151,11 @@ impl<'a> StepLoss<'a> {
         own.for_each(|head| head.taken = Some(taken));
     }
 
-    /// Runs forward and backward with this loss; if `only` is set, with the loss of that head alone.
+    /// Runs forward and backward with this loss; if `only` is set, with the loss of these heads alone.
     pub(crate) fn learn(
         &self,
         inputs: StepInputs<'_>,
-        only: Option<usize>,
+        only: Option<&[usize]>,
         pass: &mut Workspace,
         gradient: &mut Gradient,
     ) {
@@ -133,22 +165,32 @@ impl<'a> StepLoss<'a> {
             subnets,
             dropout,
         } = inputs;
-        if self.funnel.is_some() || self.product.is_some() {
+        let leaves_out = |head: usize| only.is_some_and(|only| !only.contains(&head));
+        if self.is_coupled() {
             let gradients =
                 |rows: &[HeadRows<'_, f32>], gradients: &mut [&mut [f32]], losses: &mut [f64]| {
                     self.coupled(rows, gradients, losses);
+                    let heads = gradients.iter_mut().enumerate();
+                    heads
+                        .filter(|(head, _)| leaves_out(*head))
+                        .for_each(|(_, gradients)| gradients.fill(0.0));
                 };
             network.learn_coupled(batch, subnets, dropout, &gradients, pass, gradient);
             return;
         }
         let gradients = |rows: &HeadRows<'_, f32>, gradients: &mut [f32]| {
             let sum = self.apart(rows, gradients);
-            if only.is_some_and(|only| only != rows.head) {
+            if leaves_out(rows.head) {
                 gradients.fill(0.0);
             }
             sum
         };
         network.learn(batch, subnets, dropout, &gradients, pass, gradient);
+    }
+
+    /// Returns true if some head's loss reads the logits of others.
+    fn is_coupled(&self) -> bool {
+        self.funnel.is_some() || self.product.is_some() || !self.late.is_empty()
     }
 
     fn apart(&self, rows: &HeadRows<'_, f32>, gradients: &mut [f32]) -> f64 {
@@ -171,8 +213,19 @@ impl<'a> StepLoss<'a> {
         gradients: &mut [&mut [f32]],
         losses: &mut [f64],
     ) {
-        for (rows, (gradients, loss)) in heads.iter().zip(gradients.iter_mut().zip(&mut *losses)) {
-            *loss += self.apart(rows, gradients);
+        let is_late = |place: usize| {
+            self.late
+                .iter()
+                .any(|late| late.heads.contains(&Some(place)))
+        };
+        let each = heads.iter().zip(gradients.iter_mut().zip(&mut *losses));
+        for (place, (rows, (gradients, loss))) in each.enumerate() {
+            if !is_late(place) {
+                *loss += self.apart(rows, gradients);
+            }
+        }
+        for late in &self.late {
+            late.learn(heads, gradients, losses);
         }
         if let Some(funnel) = &self.funnel {
             funnel.rows(heads, gradients, losses);
@@ -209,7 +262,7 @@ impl<'a> StepLoss<'a> {
         self.heads.iter().enumerate().filter_map(mean).collect()
     }
 
-    /// The weights of the rows that count for a head whose loss joins it with others.
+    /// The weights of the rows that count for a head whose loss joins it with others, or for an auxiliary head: 0.
     fn coupled_mass(&self, place: usize) -> f64 {
         if let Some(product) = &self.product {
             return product.mass(place).unwrap_or(0.0);
@@ -239,6 +292,24 @@ impl Funnel<'_> {
             for (head, sum) in funnel.heads.iter().zip(sums) {
                 if let Some(head) = *head {
                     losses[head] += sum;
+                }
+            }
+        }
+    }
+}
+
+impl LateHeads<'_> {
+    /// Writes the gradients of the rows with respect to the logits of these heads, and adds the losses to that of the task.
+    fn learn(&self, rows: &[HeadRows<'_, f32>], gradients: &mut [&mut [f32]], losses: &mut [f64]) {
+        let [Some(task), ..] = self.heads else { return };
+        let scale = self.loss.scale();
+        for (i, &row) in rows[task].rows.iter().enumerate() {
+            let logit = |head: Option<usize>| head.map_or(0.0, |head| rows[head].logits[i].into());
+            let found = self.loss.row_of_heads(row as usize, self.heads.map(logit));
+            losses[task] += found.loss;
+            for (head, gradient) in self.heads.iter().zip(found.gradients) {
+                if let Some(head) = *head {
+                    gradients[head][i] = (gradient * scale) as f32;
                 }
             }
         }

@@ -216,6 +216,7 @@ fn seeds() -> Vec<Vec<u8>> {
         auxiliary_head_of: Some(1),
         joint: Some([0, 1]),
         takes: Some([0, 1]),
+        late: vec![0],
     };
     let mut seeds: Vec<Vec<u8>> = kinds
         .map(|kind| seed(models::short_schema(), kind, Heads::default()))

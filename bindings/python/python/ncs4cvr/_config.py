@@ -642,7 +642,7 @@ IdDropout = Union[Literal["auto"], Literal["none"], float]
 Keep = Union[Literal["best_per_task"], Literal["best_joint"], Literal["last"]]
 
 
-LateMethod = Union[Literal["wait"], Literal["as_negatives"], Literal["fnw"], Literal["delay_distribution"], Literal["oracle"]]
+LateMethod = Union[Literal["wait"], Literal["as_negatives"], Literal["fnw"], Literal["fnc"], Literal["delay_distribution"], Literal["dfm"], Literal["es_dfm"], Literal["defer"], Literal["oracle"]]
 
 
 class Late(TypedDict, total=False):
@@ -655,6 +655,8 @@ class Late(TypedDict, total=False):
             distribution.
         click_time: Column with the time of the click: times, texts in ISO 8601, or seconds.
         conversion_time: Column with the time of the conversion; null where there is none.
+        elapsed_days: Days after the click at which a row is a sample, for es_dfm and defer; default: a quarter of
+            attribution_days.
         method: Use of training rows that are younger than the attribution window at as_of. Validation takes older
             rows only.
     """
@@ -664,6 +666,7 @@ class Late(TypedDict, total=False):
     by: str
     click_time: str
     conversion_time: str
+    elapsed_days: float
     method: LateMethod
 
 

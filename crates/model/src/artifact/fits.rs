@@ -86,11 +86,11 @@ fn check_tasks(schema: &Schema, spec: &Spec) -> Result<(), String> {
     let heads = &spec.plan.heads;
     let joint = heads.joint.into_iter().flatten();
     let taken = heads.takes.into_iter().flatten();
-    let tasks = joint.chain(taken).chain(heads.auxiliary_head_of);
+    let tasks = joint.chain(taken).chain(heads.auxiliary());
     let is_there = tasks.into_iter().all(|task| task < n);
     let mut pairs = heads.joint.into_iter().chain(heads.takes);
     let is_pair = pairs.all(|[first, second]| first != second);
-    let n_heads = n + heads.auxiliary_head_of.map_or(0, |_| 1);
+    let n_heads = n + heads.auxiliary().count();
     if is_there && is_pair && n > 0 && n_heads <= MOST_HEADS {
         Ok(())
     } else {

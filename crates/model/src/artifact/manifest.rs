@@ -15,7 +15,7 @@ use std::path::Path;
 /// The newest version of the files; readers reject later ones.
 pub const VERSION: u32 = 7;
 
-/// Version of files without behaviour sequences.
+/// Version of files without behaviour sequences and auxiliary heads of late labels.
 const VECTORED: u32 = 6;
 
 /// Version of files without vectors that come with the rows, crosses, parts of times, second columns of features and tasks
@@ -124,7 +124,8 @@ pub(super) fn version(artifact: &Artifact) -> u32 {
     };
     let mut fields = artifact.schema.fields.iter();
     let has_beside = fields.any(|field| !field.beside.is_none());
-    if !artifact.spec.sequences().is_empty() {
+    let has_late_heads = !artifact.spec.plan.heads.late.is_empty();
+    if has_late_heads || !artifact.spec.sequences().is_empty() {
         VERSION
     } else if has_values || has_beside || tables.clone().any(|table| is_later(&table.ids)) {
         VECTORED

@@ -30,7 +30,7 @@ impl DenseSize {
     pub fn of(plan: &NetworkPlan, n_fields: usize, n_numbers: usize, n_tasks: usize) -> DenseSize {
         let heads = match plan.kind {
             NetworkKind::SingleTask => 1.0,
-            _ => n_tasks as f64 + f64::from(u8::from(plan.heads.auxiliary_head_of.is_some())),
+            _ => (n_tasks + plan.heads.auxiliary().count()) as f64,
         };
         let (inputs, folded) = inputs(plan, n_fields as f64, n_numbers as f64);
         let mut count = Count {
@@ -212,11 +212,13 @@ mod tests {
             pieces in prop::option::of(1usize..4),
             n_tasks in 1usize..4,
             has_auxiliary_head: bool,
+            n_late in 0usize..3,
             takes: bool,
         ) {
             let mut plan = plan(kind, dim, hidden);
             plan.gram = gram;
             plan.heads.auxiliary_head_of = has_auxiliary_head.then_some(0);
+            plan.heads.late = vec![0; n_late];
             plan.heads.takes = (takes && n_tasks > 1).then_some([0, 1]);
             let field = FieldSpec { table: 0, pooling: None, pieces: None, vector: None };
             let mut fields = vec![field; n_fields];

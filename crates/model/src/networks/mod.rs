@@ -35,12 +35,13 @@ struct Sizes<'a> {
 /// Builds the operations of a network of these tasks.
 pub(crate) fn graph(spec: &Spec, tasks: &[usize]) -> Graph {
     let interaction = spec.interaction();
+    let names: Vec<_> = tasks.iter().map(|&task| spec.head_name(task)).collect();
     let sizes = Sizes {
         folded: interaction.folded_inputs(),
         inputs: interaction.inputs(),
         interaction,
         hidden: &spec.plan.hidden,
-        tasks: tasks.iter().map(|&task| spec.head_name(task)).collect(),
+        tasks: names.iter().map(|name| &**name).collect(),
     };
     match spec.plan.kind {
         NetworkKind::SparseSharing | NetworkKind::SharedBottom => shared_bottom::graph(&sizes, ""),

@@ -1,7 +1,7 @@
 //! One batch: forward, backward, and a step of the optimizer, for each task in turn or for all of them.
 
 use super::kappa::Taken;
-use super::{ActiveSubnets, Trainer};
+use super::{ActiveSubnets, Trainer, TrainerContext};
 use crate::balance;
 use crate::diagnosis::nan_source;
 use crate::error::TrainError;
@@ -10,7 +10,7 @@ use crate::step_loss::{Coupling, StepInputs, StepLoss, TaskLoss};
 use ncs_features::Batch;
 use ncs_model::{CounterRng, Dropout, Gradient, Subnet, Workspace};
 
-impl Trainer<'_> {
+impl<'a> Trainer<'a> {
     /// One batch: a step for each task in turn, or one for all tasks of a network.
     pub(super) fn step(&mut self, batch: &Batch) -> Result<(), TrainError> {
         let plan = self.trainer_context.plan;
@@ -45,7 +45,8 @@ impl Trainer<'_> {
             &own
         };
         let network = self.model.network_of(task);
-        let mut running = self.take_subnets(network, &[task]);
+        let heads = self.with_late_heads(&[task]);
+        let mut running = self.take_subnets(network, &heads);
         let learned = self.learn(batch, network, &mut running, task as u64, factor);
         self.subnets.push(running);
         learned
@@ -66,10 +67,11 @@ impl Trainer<'_> {
             own = batch.select(&rows);
             &own
         };
-        let auxiliary = self.model.spec().auxiliary_head();
+        let auxiliary = self.model.spec().auxiliary_heads();
+        let is_coupled = !auxiliary.is_empty() || self.trainer_context.plan.couples_heads();
         let heads: Vec<usize> = tasks.iter().copied().chain(auxiliary).collect();
         let mut running = self.take_subnets(0, &heads);
-        if running.subnets.len() == heads.len() && !self.trainer_context.plan.couples_heads() {
+        if running.subnets.len() == heads.len() && !is_coupled {
             for (subnet, &task) in running.subnets.iter_mut().zip(&tasks) {
                 let known = known_rows(batch, task);
                 let some = known.len() < batch.n_rows;
@@ -80,6 +82,13 @@ impl Trainer<'_> {
         let learned = self.learn(batch, 0, &mut running, u64::MAX, factor);
         self.subnets.push(running);
         learned
+    }
+
+    /// Returns these tasks, and the auxiliary heads of their late labels.
+    fn with_late_heads(&self, tasks: &[usize]) -> Vec<usize> {
+        let spec = self.model.spec();
+        let late = tasks.iter().flat_map(|&task| spec.late_heads(task));
+        tasks.iter().copied().chain(late).collect()
     }
 
     /// Returns the subnets of a network for some tasks, reused from an earlier step if possible.
@@ -137,16 +146,12 @@ impl Trainer<'_> {
     }
 
     /// The loss of a step for these heads.
-    fn loss<'b>(
-        &self,
-        batch: &'b Batch,
-        heads: &[usize],
-        taken: Option<&'b Taken>,
-    ) -> StepLoss<'b> {
-        let (plan, specs) = (
-            self.trainer_context.plan,
-            &self.trainer_context.schema.tasks,
-        );
+    fn loss<'b>(&self, batch: &'b Batch, heads: &[usize], taken: Option<&'b Taken>) -> StepLoss<'b>
+    where
+        'a: 'b,
+    {
+        let context: &'a TrainerContext<'a> = self.trainer_context;
+        let (plan, specs) = (context.plan, &context.schema.tasks);
         let alone = self.is_alone();
         let weight = |task: usize| match plan.balance {
             _ if alone => 1.0,
@@ -160,7 +165,9 @@ impl Trainer<'_> {
             product: plan.product.as_ref().filter(|_| is_coupled),
         };
         let smoothings = self.trainer_context.smoothings;
-        let mut loss = StepLoss::new(specs, batch, heads, weight, coupling).smoothed(smoothings);
+        let spec = self.model.spec();
+        let loss = StepLoss::new((specs, spec), batch, heads, weight, coupling);
+        let mut loss = loss.smoothed(smoothings);
         if let Some(taken) = taken {
             loss.take(taken.to, &taken.added);
         }
@@ -185,10 +192,13 @@ impl Trainer<'_> {
         };
         let (tables, ranks) = (&inputs.network.tables, self.trainer_context.ranks);
         let evidence = self.trainer_context.evidence;
-        let evidence = heads.iter().map(|&task| evidence.get(task)?.as_ref());
+        let groups = loss.groups();
+        let evidence = groups
+            .iter()
+            .map(|group| evidence.get(heads[group[0]])?.as_ref());
         let evidence: Vec<_> = evidence.collect();
         let is_shrunk = evidence.iter().any(Option::is_some);
-        if heads.len() == 1 || (plan.balance != Balance::PcGrad && !is_shrunk) {
+        if groups.len() == 1 || (plan.balance != Balance::PcGrad && !is_shrunk) {
             loss.learn(inputs, None, &mut self.pass, &mut self.gradient);
             let mut losses = losses(&self.pass, heads.len());
             let gradient = std::slice::from_mut(&mut self.gradient);
@@ -196,9 +206,9 @@ impl Trainer<'_> {
             let parts = evidence[0].map_or(Vec::new(), |evidence| evidence.parts(&self.gradient));
             return Ok((parts, losses));
         }
-        let mut gradients = vec![Gradient::default(); heads.len()];
-        for (head, gradient) in gradients.iter_mut().enumerate() {
-            loss.learn(inputs, Some(head), &mut self.pass, gradient);
+        let mut gradients = vec![Gradient::default(); groups.len()];
+        for (group, gradient) in groups.iter().zip(&mut gradients) {
+            loss.learn(inputs, Some(group), &mut self.pass, gradient);
         }
         let mut losses = losses(&self.pass, heads.len());
         ranks.sum_step(tables, &mut gradients, &mut losses)?;
