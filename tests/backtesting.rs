@@ -334,3 +334,79 @@ fn what_is_wrong_is_told_before_the_first_training() {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(stderr.contains("holds files that no run wrote"), "{stderr}");
 }
+
+/// Labels that come late are those that were known at the end of each day, and days are evaluated on the final ones.
+#[test]
+fn late_labels_are_known_when_they_come() {
+    let late = ["--days", "9", "--delays", "0.5", "--delay-window", "2"];
+    let folder = short_run::log(&[&["--format", "csv", "--unseen", "0.3"], &late[..]].concat());
+    let folder = folder.path();
+    let more = |method: &str| {
+        let method = format!("tasks.cvr.late.method={method}");
+        let by = ["--by", "time", "--window", "4", "--frozen", "--keep-models"];
+        let sets = ["--set".to_owned(), method];
+        [by.map(str::to_owned).to_vec(), sets.to_vec()].concat()
+    };
+    let run = |out: &str, method: &str, initial: &str| {
+        let more = more(method);
+        let more: Vec<&str> = more.iter().map(String::as_str).collect();
+        backtest(folder, out, &[&more[..], &["--initial", initial]].concat())
+    };
+    let found = run("wait", "wait", "4");
+    let further = days(&found, 0);
+    assert_eq!(further.len(), 5);
+    assert_eq!(
+        texts(&further, "trained_on")[1..],
+        texts(&further, "day")[..4]
+    );
+    for day in &further {
+        let name = day["day"].as_str().unwrap();
+        // All conversions of the day, and not those that were known at its end.
+        let positives = day["metrics"]["tasks"]["cvr"]["positives"]
+            .as_u64()
+            .unwrap();
+        assert_eq!(positives, conversions(folder, name));
+    }
+    // The model of each day knows labels up to the end of that day, and learned those that came since the day before.
+    for entry in fs::read_dir(folder.join("wait/models")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        let artifact = ncs_model::artifact::Artifact::read(&path.join("model")).unwrap();
+        let rules = artifact.schema.tasks[1].row_rules.late.clone().unwrap();
+        let day: f64 = name[8..10].parse().unwrap();
+        assert_eq!(rules.as_of, seconds(day + 1.0), "{name}");
+        let is_further = !artifact.ancestry.is_empty();
+        assert_eq!(rules.since, is_further.then(|| seconds(day)), "{name}");
+    }
+    // Methods that know less or more of the labels train other models.
+    let oracle = run("oracle", "oracle", "4");
+    let stream = run("stream", "es_dfm", "5");
+    assert_ne!(days(&oracle, 0)[4]["metrics"], further[4]["metrics"]);
+    assert_eq!(days(&stream, 0).len(), 4);
+    // On the first day nothing of a label is final: it joins the days after it.
+    let early = run("early", "wait", "1");
+    let notes = early["notes"].to_string();
+    assert!(notes.contains("not trained on 2024-01-01: "), "{notes}");
+    assert!(!days(&early, 0).is_empty());
+}
+
+/// Seconds since 1970 at the beginning of a day of January 2024, from 1.
+fn seconds(day: f64) -> f64 {
+    1_704_067_200.0 + 86_400.0 * (day - 1.0)
+}
+
+/// Conversions of a day in the files of the log.
+fn conversions(folder: &Path, day: &str) -> u64 {
+    let count = |part: &str| {
+        let text = fs::read_to_string(folder.join(format!("log/{part}.csv"))).unwrap();
+        let mut lines = text.lines();
+        let header: Vec<&str> = lines.next().unwrap().split(',').collect();
+        let place = |name: &str| header.iter().position(|column| *column == name).unwrap();
+        let [time, conversion] = ["time", "conversion"].map(place);
+        lines
+            .map(|line| line.split(',').collect::<Vec<_>>())
+            .filter(|cells| cells[time].starts_with(day) && cells[conversion] == "1")
+            .count() as u64
+    };
+    ["train", "valid", "test"].map(count).iter().sum()
+}

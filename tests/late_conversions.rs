@@ -293,3 +293,73 @@ fn a_network_with_masks_trains_auxiliary_heads() {
         assert_eq!(report["tasks"].as_object().unwrap().len(), 2);
     }
 }
+
+/// After an earlier training that knew everything up to a moment, a training learns what came since.
+#[test]
+fn what_came_since_teaches_once() {
+    let folder = log();
+    let path = folder.path();
+    let (since, as_of) = ("2024-01-15", "2024-01-16T12:00:00Z");
+    let all: Vec<_> = ["train", "valid"]
+        .iter()
+        .flat_map(|part| rows(path, part))
+        .collect();
+    let counts = |name: &str, more: &[&str]| {
+        let (since, as_of) = (
+            format!("tasks.cvr.late.since={since:?}"),
+            format!("tasks.cvr.late.as_of={as_of:?}"),
+        );
+        let method = method(name);
+        let sets = [&[method.as_str(), &since, &as_of], more].concat();
+        let data = prepared(path, &sets);
+        let parts = [Some(&data.train), data.valid.as_ref()];
+        parts.map(|part| part.unwrap().label_counts().clone())
+    };
+    // Texts of instants are in the order of the instants.
+    let within = |time: &str, from: &str, to: &str| time > from && time <= to;
+    let n = |is_counted: &dyn Fn(&(bool, String, String)) -> bool| {
+        all.iter().filter(|row| is_counted(row)).count() as u64
+    };
+    let is_new = |time: &str| within(time, since, "2024-01-16 12");
+    let matures = |time: &str| within(time, "2024-01-09", "2024-01-10 12");
+    let clicked = n(&|(click, time, _)| *click && is_new(time));
+    let matured = n(&|(click, time, _)| *click && matures(time));
+    // Other tasks have no moment at which they look.
+    let impressions = n(&|(_, time, _)| time.as_str() > since);
+    let [train, valid] = counts("wait", &[]);
+    assert_eq!(train.tasks[1].known + valid.tasks[1].known, matured);
+    assert_eq!(train.tasks[0].known + valid.tasks[0].known, impressions);
+    assert!(train.rows < all.len() as u64 / 3);
+    let [train, valid] = counts("dfm", &[]);
+    let of_training = |matured: u64| train.tasks[1].known + matured;
+    assert!(train.tasks[1].known < clicked && of_training(valid.tasks[1].known) > clicked / 2);
+    // A first sample two days after the click, a conversion after that, or the end of the window.
+    let [train, valid] = counts("es_dfm", &["tasks.cvr.late.elapsed_days=2"]);
+    let converts = |(click, time, conversion): &(bool, String, String)| {
+        let is_late = days(conversion) - days(time) > 2.0;
+        *click && !conversion.is_empty() && is_new(conversion) && is_late
+    };
+    let first = |time: &str| within(time, "2024-01-13", "2024-01-14 12");
+    let new = n(&|row| row.0 && (first(&row.1) || matures(&row.1) || converts(row)));
+    let valid_only = n(&|row| row.0 && (first(&row.1) || converts(row)) && !matures(&row.1));
+    let found = train.tasks[1].known + valid.tasks[1].known;
+    // Validation takes a share of all rows, and of these only mature ones.
+    assert!(found <= new && found + valid_only > new, "{found} of {new}");
+    assert!(found > new - valid_only / 3, "{found} of {new}");
+    let check = ["train", "log/run.toml", "--out", "run", "--set"];
+    refused(
+        path,
+        &[&check[..], &["tasks.cvr.late.since=\"2024-02-01\""]].concat(),
+        &["since is not before as_of"],
+    );
+}
+
+/// Days since the start of the year of a time such as `2024-01-03T06:00:00Z`; 0 of an empty text.
+fn days(time: &str) -> f64 {
+    let number = |range| {
+        let text: Option<&str> = time.get(range);
+        text.map_or(0.0, |text| text.parse::<f64>().unwrap_or(0.0))
+    };
+    let [day, hour, minute, second] = [8..10, 11..13, 14..16, 17..19].map(number);
+    day + (hour + (minute + second / 60.0) / 60.0) / 24.0
+}

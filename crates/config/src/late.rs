@@ -11,11 +11,13 @@ const SECONDS_PER_DAY: f64 = 86_400.0;
 
 /// The rules of a task's late labels.
 pub(crate) fn plan(task: &str, config: &toml_types::Late, checks: &mut Checks<'_>) -> LateRules {
+    let as_of = seconds(task, "as_of", &config.as_of, checks);
     LateRules {
         click_time: config.click_time.clone(),
         conversion_time: config.conversion_time.clone(),
         window: config.attribution_days * SECONDS_PER_DAY,
-        as_of: seconds(task, &config.as_of, checks),
+        as_of: as_of.unwrap_or_default(),
+        since: since(task, config, as_of, checks),
         method: match config.method {
             toml_types::LateMethod::Wait => LateMethod::Wait,
             toml_types::LateMethod::AsNegatives => LateMethod::AsNegatives,
@@ -92,21 +94,44 @@ pub(crate) fn check_network(config: &toml_types::RunFile, tasks: &[Task], checks
     }
 }
 
-fn seconds(task: &str, config: &toml_types::Moment, checks: &mut Checks<'_>) -> f64 {
+/// The moment of the earlier training; it is before `as_of`.
+fn since(
+    task: &str,
+    config: &toml_types::Late,
+    as_of: Option<f64>,
+    checks: &mut Checks<'_>,
+) -> Option<f64> {
+    let since = seconds(task, "since", config.since.as_ref()?, checks)?;
+    if as_of.is_some_and(|as_of| since >= as_of) {
+        let text = format!(
+            "task {task:?}: since is not before as_of; it is the as_of of the training that start.model comes from"
+        );
+        checks.say(&["tasks", task, "late", "since"], text);
+    }
+    Some(since)
+}
+
+/// A moment in seconds since 1970; `None`, with a message, if it is no time.
+fn seconds(
+    task: &str,
+    key: &str,
+    config: &toml_types::Moment,
+    checks: &mut Checks<'_>,
+) -> Option<f64> {
     let text = match config {
-        toml_types::Moment::Number(number) => return *number,
+        toml_types::Moment::Number(number) => return Some(*number),
         toml_types::Moment::Text(text) => text,
     };
     match Moment::parse(text, None) {
-        Some(Moment::Instant(time)) => time.seconds_f64(),
-        Some(Moment::Number(number)) => number,
+        Some(Moment::Instant(time)) => Some(time.seconds_f64()),
+        Some(Moment::Number(number)) => Some(number),
         None => {
             let text = format!(
-                "task {task:?}: as_of is {text:?}, which is not a time; write it in ISO 8601, such as \
+                "task {task:?}: {key} is {text:?}, which is not a time; write it in ISO 8601, such as \
                  \"2026-11-28T00:00:00Z\", or in seconds since 1970"
             );
-            checks.say(&["tasks", task, "late", "as_of"], text);
-            0.0
+            checks.say(&["tasks", task, "late", key], text);
+            None
         }
     }
 }

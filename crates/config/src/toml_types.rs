@@ -339,6 +339,9 @@ pub(crate) struct Late {
     pub(crate) attribution_days: f64,
     /// Moment up to which training and validation know conversions. Rows whose click is later are not used.
     pub(crate) as_of: Moment,
+    /// as_of of the training that start.model comes from: training rows teach what came since, each once. click_time is then
+    /// needed in every row, and tasks without late use the rows since.
+    pub(crate) since: Option<Moment>,
     /// Days after the click at which a row is a sample, for es_dfm and defer; default: a quarter of attribution_days.
     #[schemars(range(min = 0.0))]
     pub(crate) elapsed_days: Option<f64>,

@@ -27,9 +27,10 @@ pub struct RowTerms {
     pub negative_rates: Vec<f32>,
     /// Time from click to conversion, in attribution windows; NaN without a conversion. Empty: labels are not late.
     pub delays: Vec<f32>,
-    /// Time from click to the moment at which training looks, in attribution windows; NaN where no label is known.
+    /// Time from click to the moment at which training looks, in attribution windows; NaN where no label is known, but
+    /// for rows after an earlier training ([`crate::LateRules::since`]).
     pub ages: Vec<f32>,
-    /// The chance that a conversion is known at that moment, if there is one.
+    /// The chance that a conversion is known at that moment, if there is one; NaN where no label is known.
     pub known_shares: Vec<f32>,
 }
 

@@ -26,8 +26,9 @@ pub(crate) fn observe(
             continue;
         };
         let values = late_values(task, late, block)?;
-        let ages = terms.ages.iter().filter(|age| !age.is_nan());
-        ages.for_each(|&age| sample.see(late, age));
+        let ages = terms.ages.iter().zip(&terms.known_shares);
+        let labelled = ages.filter(|(_, known)| !known.is_nan());
+        labelled.for_each(|(&age, _)| sample.see(late, age));
         let times = terms.delays.iter().zip(&terms.ages).enumerate();
         for (row, (delay, _)) in times.filter(|(_, (d, age))| !d.is_nan() && **age >= 1.0) {
             sample.add(values.get(row).map_or("", String::as_str), *delay);
@@ -36,15 +37,27 @@ pub(crate) fn observe(
     Ok(())
 }
 
-/// Fits the rules of tasks to the delays of mature rows.
+/// Fits the rules of tasks to the delays of mature rows; without any, they keep the delays of the model that training goes
+/// on from, whose tasks are `base`.
 ///
 /// # Errors
 /// A task needs delays, and there are none; or it needs older rows than there are.
-pub(crate) fn fit(tasks: &mut [Task], samples: Vec<DelaySample>) -> Result<(), FitError> {
-    for (task, delays) in tasks.iter_mut().zip(samples) {
+pub(crate) fn fit(
+    tasks: &mut [Task],
+    samples: Vec<DelaySample>,
+    base: &[Task],
+) -> Result<(), FitError> {
+    for (t, (task, delays)) in tasks.iter_mut().zip(samples).enumerate() {
         let Some(late) = &mut task.row_rules.late else {
             continue;
         };
+        let earlier = base.get(t).and_then(|task| task.row_rules.late.as_ref());
+        let earlier = earlier.filter(|earlier| !earlier.delays.is_empty());
+        if let Some(earlier) = earlier.filter(|_| delays.is_empty()) {
+            late.delays = earlier.delays.clone();
+            late.delays_of = earlier.delays_of.clone();
+            continue;
+        }
         if late.method == LateMethod::DelayDistribution && delays.is_empty() {
             return Err(FitError::NoDelays {
                 task: task.name.clone(),

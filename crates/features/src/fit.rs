@@ -91,12 +91,28 @@ impl Fit {
     /// # Errors
     /// A column is absent, or a numeric one holds something other than finite numbers.
     pub fn observe(&mut self, block: &Block) -> Result<(), EncodeError> {
+        self.observe_delays(block)?;
+        self.observe_values(block)
+    }
+
+    /// Learns how late conversions are.
+    ///
+    /// # Errors
+    /// A column is absent, or a time is missing or wrong.
+    pub fn observe_delays(&mut self, block: &Block) -> Result<(), EncodeError> {
+        delays::observe(&self.plan.tasks, block, &mut self.delays)
+    }
+
+    /// Learns all but how late conversions are.
+    ///
+    /// # Errors
+    /// As [`Fit::observe`].
+    pub fn observe_values(&mut self, block: &Block) -> Result<(), EncodeError> {
         self.rows += block.n_rows as u64;
         for field in &self.plan.fields {
             self.learners[field.table].observe(field, block)?;
         }
-        value_scales::observe(&self.plan.tasks, block, &mut self.values)?;
-        delays::observe(&self.plan.tasks, block, &mut self.delays)
+        value_scales::observe(&self.plan.tasks, block, &mut self.values)
     }
 
     /// Returns the schema.
@@ -121,7 +137,7 @@ impl Fit {
                 .collect()
         };
         let mut tasks = self.plan.tasks;
-        delays::fit(&mut tasks, self.delays)?;
+        delays::fit(&mut tasks, self.delays, &self.base_tasks)?;
         value_scales::fit(&mut tasks, &self.values);
         value_scales::keep(&mut tasks, &self.base_tasks);
         Ok(Schema {

@@ -21,6 +21,10 @@ pub struct LateRules {
     pub window: f64,
     /// Moment up to which training knows conversions, in seconds since 1970.
     pub as_of: f64,
+    /// Moment up to which an earlier training knew conversions, in seconds since 1970: only what came since is used. `None`:
+    /// everything up to `as_of`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<f64>,
     /// Use of the rows that are not mature.
     pub method: LateMethod,
     /// Time after the click at which a row is a sample with the label known then, in windows, in [0, 1): see
@@ -124,10 +128,15 @@ impl Samples {
 impl LateRules {
     /// Returns the label of a row as it was known at `as_of`, from its final label, its delay (NaN: not converted) and
     /// its age; NaN where it is not used.
+    ///
+    /// After an earlier training ([`LateRules::since`]) a row is used when it has matured since (validation, and
+    /// [`LateMethod::Wait`]), when it has a sample or has matured since (streams), or else when it was clicked since.
     pub fn known(&self, label: f32, delay: f32, age: f32, is_training: bool) -> f32 {
         let waits = !is_training || self.method == LateMethod::Wait;
         match label {
             _ if label.is_nan() || age < 0.0 => f32::NAN,
+            _ if self.is_before(age, waits) => f32::NAN,
+            _ if is_training && self.has_no_sample(label, delay, age) => f32::NAN,
             _ if age >= 1.0 => label,
             _ if waits => f32::NAN,
             _ if self.method == LateMethod::Oracle => label,
@@ -136,19 +145,46 @@ impl LateRules {
         }
     }
 
+    /// Returns the time since the earlier training, in windows; without one, all of it.
+    pub fn since_then(&self) -> f64 {
+        let since = self.since.map(|since| (self.as_of - since) / self.window);
+        since.unwrap_or(f64::INFINITY)
+    }
+
+    /// Returns true if nothing of a row of this age is new since the earlier training.
+    fn is_before(&self, age: f32, waits: bool) -> bool {
+        let age = f64::from(age) - self.since_then();
+        match waits || self.method.is_of_stream() {
+            true => age >= 1.0,
+            false => age >= 0.0,
+        }
+    }
+
+    /// Returns true if a row that is not new has no sample since the earlier training and has not matured since.
+    fn has_no_sample(&self, label: f32, delay: f32, age: f32) -> bool {
+        if self.since.is_none() || !self.method.is_of_stream() || age >= 1.0 {
+            return false;
+        }
+        let label = f32::from(u8::from(label > 0.0 && delay <= age));
+        self.samples(label, delay, age) == Samples::default()
+    }
+
     /// Returns the samples of a row in a stream of days, from its label as it was known at `as_of`, its delay and its age.
     ///
     /// A row is a sample `elapsed` after its click (for fake negatives at once, as a negative) and once more when its
     /// conversion comes; for [`LateMethod::Defer`] every row once more, at its conversion or after the window. At
     /// `as_of` some second samples of the last window are missing. In a stream that does not end, second samples of
     /// rows before would have come in their place: the rows of the window before that, each as old as it was a window
-    /// (less `elapsed`) ago, stand for them with the weight `borrowed`.
+    /// (less `elapsed`) ago, stand for them with the weight `borrowed`. After an earlier training only the samples that
+    /// came since count, and none stand for others: the stream goes on.
     pub fn samples(&self, label: f32, delay: f32, age: f32) -> Samples {
         let (is_converted, age) = (label > 0.5, f64::from(age));
         let delay = f64::from(delay);
         let is_early = self.is_early(label, delay);
         let mut samples = Samples::default();
-        samples.add(is_early, 1.0);
+        let since_then = self.since_then();
+        let came = |time: f64| time <= age && age - time < since_then;
+        samples.add(is_early, f64::from(u8::from(came(self.elapsed))));
         let second = match self.method {
             LateMethod::Defer if !is_converted => Some(1.0),
             LateMethod::Defer if is_early => Some(self.elapsed),
@@ -159,7 +195,7 @@ impl LateRules {
             let age_before = age - (1.0 - self.elapsed);
             let lends = (1.0..2.0 - self.elapsed).contains(&age) && time > age_before;
             let borrowed = if lends { self.borrowed } else { 0.0 };
-            samples.add(is_converted, f64::from(u8::from(time <= age)) + borrowed);
+            samples.add(is_converted, f64::from(u8::from(came(time))) + borrowed);
         }
         samples
     }
@@ -172,7 +208,7 @@ impl LateRules {
     /// Returns the labels of a row for two questions that only mature rows answer: does a conversion come after
     /// `elapsed`? And does none come, where none came before it?
     pub fn later(&self, label: f32, delay: f32, age: f32) -> [Option<bool>; 2] {
-        if age < 1.0 {
+        if age < 1.0 || self.is_before(age, true) {
             return [None; 2];
         }
         let is_early = self.is_early(label, f64::from(delay));
@@ -197,7 +233,7 @@ impl LateRules {
             .map(|(value, delays)| (value, Delays::fit(delays)))
             .collect();
         self.delays = Delays::fit(delays.all);
-        if self.method.is_of_stream() && delays.rows.lending > 0 {
+        if self.method.is_of_stream() && self.since.is_none() && delays.rows.lending > 0 {
             self.borrowed = delays.rows.immature as f64 / delays.rows.lending as f64;
         }
     }
@@ -237,7 +273,9 @@ impl DelaySample {
     /// Returns true if immature rows need more of the window before than there is ([`LateRules::samples`]).
     pub fn is_short(&self, late: &LateRules) -> bool {
         let reaches = f64::from(self.rows.oldest) >= 2.0 - late.elapsed;
-        late.method.is_of_stream() && self.rows.immature > 0 && !(reaches && self.rows.lending > 0)
+        let is_whole = reaches && self.rows.lending > 0;
+        let needs_it = late.method.is_of_stream() && late.since.is_none();
+        needs_it && self.rows.immature > 0 && !is_whole
     }
 
     /// Adds the delay of a row with this value.

@@ -93,12 +93,18 @@ fn times(task: &Task, block: &Block, labels: &mut [f32]) -> Result<[Vec<f32>; 3]
     let conversion = of(RowTerm::ConversionTime, &late.conversion_time)?;
     let values = late_values(task, late, block)?;
     let mut times = [(); 3].map(|()| vec![f32::NAN; labels.len()]);
-    let known = labels.iter_mut().enumerate();
-    for (row, label) in known.filter(|(_, label)| !label.is_nan()) {
+    for (row, label) in labels.iter_mut().enumerate() {
+        // After an earlier training the other tasks use the rows since then: every row has a time.
+        if label.is_nan() && late.since.is_none() {
+            continue;
+        }
         let clicked = click.time(row)?;
         let age = ((late.as_of - clicked) / late.window) as f32;
-        let value = values.get(row).map_or("", String::as_str);
         times[1][row] = age;
+        if label.is_nan() {
+            continue;
+        }
+        let value = values.get(row).map_or("", String::as_str);
         times[2][row] = late.share_known(value, age) as f32;
         if *label > 0.0 {
             let delay = (conversion.time(row)? - clicked) / late.window;

@@ -10,6 +10,7 @@ fn rules(method: LateMethod, delays: &[f32]) -> LateRules {
         conversion_time: "conversion_time".into(),
         window: 86_400.0,
         as_of: 0.0,
+        since: None,
         method,
         elapsed: 0.0,
         borrowed: 0.0,

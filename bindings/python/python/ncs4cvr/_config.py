@@ -659,6 +659,8 @@ class Late(TypedDict, total=False):
             attribution_days.
         method: Use of training rows that are younger than the attribution window at as_of. Validation takes older
             rows only.
+        since: as_of of the training that start.model comes from: training rows teach what came since, each once.
+            click_time is then needed in every row, and tasks without late use the rows since.
     """
 
     as_of: Moment
@@ -668,6 +670,7 @@ class Late(TypedDict, total=False):
     conversion_time: str
     elapsed_days: float
     method: LateMethod
+    since: Moment
 
 
 class Lifetime(TypedDict, total=False):

@@ -6,10 +6,12 @@
 //! ```
 //!
 //! A training has a key, the hash of its settings, its rows and the training before; finished trainings and
-//! evaluations are kept by key in `steps.json`. So an interrupted backtest resumes, and one that is called again with
+//! evaluations are kept by key in `steps.json`. Labels that come late are those that were known at the end of a training's
+//! last day; every day is evaluated on the final ones. So an interrupted backtest resumes, and one that is called again with
 //! later days only does these.
 
 mod days;
+mod late;
 mod separate;
 mod steps;
 mod trainings;
@@ -26,6 +28,7 @@ use ncs_readers::Split;
 use crate::progress::Progress;
 use crate::run_folder::RunFolder;
 use days::Day;
+use late::LateTasks;
 use ncs_config::{RunFile, RunFileError};
 use steps::Steps;
 use trainings::{Step, Trainings};
@@ -66,9 +69,9 @@ pub fn run(
     stop: &AtomicBool,
 ) -> Result<Backtest, Error> {
     let base = open(plan)?;
-    refuse_late_labels(plan, &base)?;
     let folder = RunFolder::hold(plan.folder)?;
     let (days, notes) = days::find(&base, plan, progress, stop)?;
+    let late = LateTasks::of(&base, &days)?;
     if days.len() <= plan.initial {
         return Err(format!(
             "{} days with rows, and a backtest needs at least {}: {} for the first training (--initial), and one to \
@@ -86,7 +89,7 @@ pub fn run(
         lines: Vec::new(),
         notes,
     };
-    let mut trainings = Trainings::new(plan, &base, &days, steps, progress, stop)?;
+    let mut trainings = Trainings::new(plan, &base, &days, late, steps, progress, stop)?;
     for last in plan.initial - 1..days.len() - 1 {
         lines.evaluate_next_day(&mut trainings, last)?;
         backtest.lines = lines.shown();
@@ -107,23 +110,6 @@ fn open(plan: &BacktestPlan<'_>) -> Result<RunFile, RunFileError> {
         assignments.push(trainings::split(&Split::Files, plan.valid));
         RunFile::open(plan.run, &assignments).map_err(|_| error)
     })
-}
-
-/// Refuses tasks whose labels come late: the rows of a single day are younger than an attribution window, so that nothing of
-/// them is final.
-fn refuse_late_labels(plan: &BacktestPlan<'_>, base: &RunFile) -> Result<(), Error> {
-    let mut tasks = base.plan.schema.tasks.iter();
-    match tasks.find(|task| task.row_rules.late.is_some()) {
-        None => Ok(()),
-        Some(task) => Err(format!(
-            "{}: task {:?} states late, and a backtest trains on each day at its end, when the labels of its rows are not final; \
-             take [tasks.{}.late] out to train on the labels that the files hold",
-            plan.run.display(),
-            task.name,
-            task.name
-        )
-        .into()),
-    }
 }
 
 /// The lines of the report, and the models that they are at.

@@ -8,9 +8,10 @@ use std::rc::Rc;
 use std::sync::atomic::AtomicBool;
 
 use ncs_eval::BacktestDay;
-use ncs_readers::Split;
+use ncs_readers::{PrepareError, Split};
 
 use super::days::Day;
+use super::late::LateTasks;
 use super::steps::{Ended, Steps};
 use super::{BacktestPlan, day_of};
 use crate::progress::{Progress, grouped};
@@ -31,6 +32,7 @@ pub(super) struct Step {
 pub(super) struct Trainings<'a> {
     plan: &'a BacktestPlan<'a>,
     days: &'a [Day],
+    late: LateTasks,
     steps: Steps,
     /// The run file after its overrides, as a text.
     settings: String,
@@ -46,6 +48,7 @@ impl<'a> Trainings<'a> {
         plan: &'a BacktestPlan<'a>,
         base: &RunFile,
         days: &'a [Day],
+        late: LateTasks,
         steps: Steps,
         progress: Progress,
         stop: &'a AtomicBool,
@@ -67,6 +70,7 @@ impl<'a> Trainings<'a> {
         Ok(Trainings {
             plan,
             days,
+            late,
             steps,
             settings: base.standing_alone(),
             assignments,
@@ -114,7 +118,8 @@ impl<'a> Trainings<'a> {
         hasher.update(self.settings.as_bytes());
         // Files may move; what they hold is part of the key below.
         hasher.update(self.assignments.join("\n").as_bytes());
-        for day in &self.days[days.clone()] {
+        let known = parent.map(|parent| *parent.days.end());
+        for day in &self.days[self.late.reach(self.days, days, known)] {
             hasher.update(day.key.to_string().as_bytes());
             hasher.update(day.hash.as_bytes());
         }
@@ -167,7 +172,7 @@ impl<'a> Trainings<'a> {
                 seconds: cost::read(&folder)?.seconds,
             },
             // The run file was right before the rows were read: the labels or the features of these rows are at fault.
-            Err(error @ Error::RunFile(_)) => Ended::Skipped {
+            Err(error) if is_of_rows(&error) => Ended::Skipped {
                 reason: error.to_string(),
             },
             Err(error) => return Err(error),
@@ -180,7 +185,8 @@ impl<'a> Trainings<'a> {
 
     /// Returns the run file of a training.
     fn open(&self, step: &Step, parent: Option<&Path>) -> Result<RunFile, Error> {
-        let files = self.days[step.days.clone()]
+        let known = step.parent.as_ref().map(|parent| *parent.days.end());
+        let files = self.days[self.late.reach(self.days, &step.days, known)]
             .iter()
             .flat_map(|day| &day.files);
         let files = files.map(|file| {
@@ -190,6 +196,8 @@ impl<'a> Trainings<'a> {
         let files = files.collect::<Result<Vec<_>, std::io::Error>>()?;
         let mut assignments = self.assignments.clone();
         assignments.push(format!("data.train={}", toml::Value::Array(files)));
+        let last = *step.days.end();
+        assignments.extend(self.late.assignments(self.days, last, known));
         if let Some(parent) = parent {
             let parent = std::path::absolute(parent)?.display().to_string();
             assignments.push(format!("start.model={}", toml::Value::String(parent)));
@@ -283,6 +291,18 @@ impl<'a> Trainings<'a> {
         } else {
             remove(&self.folder(step))
         }
+    }
+}
+
+/// Returns true if the rows of a training are at fault, and not the run file, which was right before they were read.
+fn is_of_rows(error: &Error) -> bool {
+    match error {
+        Error::RunFile(_) => true,
+        Error::Prepare(error) => matches!(
+            **error,
+            PrepareError::Fit(_) | PrepareError::NoTrainingRows { .. }
+        ),
+        _ => false,
     }
 }
 

@@ -38,6 +38,8 @@ pub(super) fn present(
             let times = [&late.click_time, &late.conversion_time];
             times.iter().any(|time| !columns.contains(time))
         };
+        // What an earlier training knew is no matter of evaluation.
+        rules.late.iter_mut().for_each(|late| late.since = None);
         if let Some(late) = rules.late.take_if(lacks) {
             let what = "check of the attribution window: labels are taken as they are";
             note(&late.conversion_time, what);

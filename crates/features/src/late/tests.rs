@@ -8,6 +8,7 @@ fn rules(method: LateMethod) -> LateRules {
         conversion_time: "conversion_time".into(),
         window: 1.0,
         as_of: 0.0,
+        since: None,
         method,
         elapsed: 0.0,
         borrowed: 0.0,
@@ -174,4 +175,81 @@ fn few_or_equal_delays_have_a_distribution() {
     assert!(equal.share(0.2) < 1.0);
     let now = Delays::fit(vec![0.0; 3]);
     assert_eq!(now.share(0.0), 1.0);
+}
+
+/// A window is a day here; the earlier training was half a window before.
+fn since(method: LateMethod) -> LateRules {
+    LateRules {
+        since: Some(-0.5),
+        elapsed: if method.is_sampled_later() { 0.25 } else { 0.0 },
+        ..rules(method)
+    }
+}
+
+#[test]
+fn after_an_earlier_training_rows_are_used_once() {
+    let known = |method, label, delay, age| since(method).known(label, delay, age, true);
+    let is_used = |method, age| !known(method, 0.0, f32::NAN, age).is_nan();
+    for (age, clicked, matured) in [
+        (0.1, true, false),
+        (0.4, true, false),
+        (0.5, false, false),
+        (0.9, false, false),
+        (1.0, false, true),
+        (1.4, false, true),
+        (1.5, false, false),
+    ] {
+        for method in [
+            LateMethod::AsNegatives,
+            LateMethod::DelayDistribution,
+            LateMethod::Dfm,
+            LateMethod::Oracle,
+        ] {
+            assert_eq!(is_used(method, age), clicked, "{method:?} {age}");
+        }
+        assert_eq!(is_used(LateMethod::Wait, age), matured, "{age}");
+        let valid = since(LateMethod::Dfm).known(0.0, f32::NAN, age, false);
+        assert_eq!(!valid.is_nan(), matured, "{age}");
+    }
+    // The first sample a quarter after the click, and nothing more until the window is over.
+    for (age, expected) in [
+        (0.2, false),
+        (0.3, true),
+        (0.7, true),
+        (0.8, false),
+        (1.1, true),
+        (1.6, false),
+    ] {
+        assert_eq!(is_used(LateMethod::EsDfm, age), expected, "{age}");
+    }
+    // A conversion that came since is a sample, on a row of any age.
+    assert_eq!(known(LateMethod::EsDfm, 1.0, 0.6, 0.9), 1.0);
+    assert!(known(LateMethod::EsDfm, 1.0, 0.3, 0.9).is_nan());
+    assert!(known(LateMethod::EsDfm, 1.0, 0.95, 0.9).is_nan());
+}
+
+/// Over trainings that follow each other every sample comes once.
+#[test]
+fn samples_of_one_training_after_another_are_those_of_the_stream() {
+    for method in [LateMethod::Fnc, LateMethod::EsDfm, LateMethod::Defer] {
+        for (label, delay) in [(0.0, f32::NAN), (1.0, 0.125), (1.0, 0.625), (1.0, 1.0)] {
+            let rules = since(method);
+            let mut sum = Samples::default();
+            for age in [0.375, 0.875, 1.375, 1.875] {
+                let known = if delay <= age { label } else { 0.0 };
+                let found = rules.samples(known, delay, age);
+                sum.negatives += found.negatives;
+                sum.positives += found.positives;
+            }
+            let whole = LateRules {
+                since: None,
+                ..rules
+            };
+            assert_eq!(
+                sum,
+                whole.samples(label, delay, 5.0),
+                "{method:?} {label} {delay}"
+            );
+        }
+    }
 }

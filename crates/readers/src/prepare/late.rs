@@ -15,6 +15,35 @@ pub(super) fn know(schema: &Schema, batch: &mut Batch, parts: &[Part]) {
             }
         }
     }
+    forget_earlier(schema, batch, parts);
+}
+
+/// Makes labels of the other tasks unknown on rows that an earlier training knew (`LateRules::since`).
+fn forget_earlier(schema: &Schema, batch: &mut Batch, parts: &[Part]) {
+    for (t, late) in late_tasks(schema).filter(|(_, late)| late.since.is_some()) {
+        let since_then = late.since_then();
+        let ages = batch.terms[t].ages.clone();
+        let others = schema.tasks.iter().zip(&mut batch.labels);
+        for (_, labels) in others.filter(|(task, _)| task.row_rules.late.is_none()) {
+            let rows = labels.iter_mut().zip(&ages).zip(parts);
+            rows.filter(|((_, age), part)| **part != Part::Test && f64::from(**age) >= since_then)
+                .for_each(|((label, _), _)| *label = f32::NAN);
+        }
+    }
+}
+
+/// Returns true if rows that an earlier training knew are read again, for what came since.
+pub(super) fn rereads(schema: &[Task]) -> bool {
+    let mut late = schema
+        .iter()
+        .filter_map(|task| task.row_rules.late.as_ref());
+    late.any(|late| late.since.is_some())
+}
+
+/// Returns those of these rows that some task learns from.
+pub(super) fn labelled(batch: &Batch, rows: &[usize]) -> Vec<usize> {
+    let is_known = |row: &&usize| batch.labels.iter().any(|labels| !labels[**row].is_nan());
+    rows.iter().filter(is_known).copied().collect()
 }
 
 fn late_tasks(schema: &Schema) -> impl Iterator<Item = (usize, &LateRules)> {
@@ -100,7 +129,7 @@ impl Immature {
 
 impl Counts {
     fn observe(&mut self, delay: f32, age: f32, known_share: f32) {
-        if age.is_nan() {
+        if known_share.is_nan() {
             return;
         }
         self.rows += 1;

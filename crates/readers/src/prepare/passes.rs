@@ -1,7 +1,7 @@
 //! The two passes over the files, each with one thread that reads and one that encodes.
 
 use super::filter::{Sieve, Sifted, rows_of};
-use super::late::Immature;
+use super::late::{self, Immature};
 use super::past::{Past, Times};
 use super::sampling::Sampling;
 use super::tally::Tally;
@@ -176,8 +176,15 @@ impl Passes<'_> {
                 times.observe(&sifted.block, &rows);
                 let training = sifted.block.select(&rows);
                 // The rows were encoded, so they can be observed.
-                fit.observe(&training)
-                    .expect("what encodes can be fitted to");
+                let encodes = "what encodes can be fitted to";
+                fit.observe_delays(&training).expect(encodes);
+                if late::rereads(&plan.tasks) {
+                    let rows = late::labelled(&sifted.batch, &rows);
+                    fit.observe_values(&sifted.block.select(&rows))
+                } else {
+                    fit.observe_values(&training)
+                }
+                .expect(encodes);
                 Ok(())
             })?;
             self.refuse_split(&counted)?;

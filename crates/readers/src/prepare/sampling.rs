@@ -1,6 +1,7 @@
 //! Training rows of label 0 that are left out (`RowRules::negative_rate`), as rows are written.
 
 use super::filter::{Sifted, rows_of};
+use super::late;
 use crate::split::Part;
 use ncs_features::hash::seeded_hash;
 use ncs_features::{Batch, Schema};
@@ -14,6 +15,8 @@ pub(super) struct Sampling {
     rules: Vec<Rule>,
     /// Rows of all parts so far.
     seen: u64,
+    /// True if rows are read again that an earlier training knew.
+    rereads: bool,
 }
 
 struct Rule {
@@ -38,6 +41,7 @@ impl Sampling {
         Sampling {
             rules: tasks.filter_map(rule).collect(),
             seen: 0,
+            rereads: late::rereads(&schema.tasks),
         }
     }
 
@@ -51,10 +55,12 @@ impl Sampling {
         }
     }
 
-    /// Returns the rows of a part that are written: a training row that no task learns from any more is left out.
+    /// Returns the rows of a part that are written: a training row that no task learns from any more is left out, and
+    /// one that an earlier training knew if nothing of it came since.
     pub(super) fn kept(&self, batch: &Batch, part: Part, mut rows: Vec<usize>) -> Vec<usize> {
-        if part == Part::Train && !self.rules.is_empty() {
-            rows.retain(|&row| batch.labels.iter().any(|labels| !labels[row].is_nan()));
+        let leaves_out = part == Part::Train && !self.rules.is_empty();
+        if leaves_out || (self.rereads && part != Part::Test) {
+            rows = late::labelled(batch, &rows);
         }
         rows
     }
