@@ -46,6 +46,8 @@ pub enum Command {
     /// Backtest in time order: train further on each day, evaluate on the next. Resumes an interrupted
     /// backtest.
     Backtest(Box<daily::Backtest>),
+    /// Compare new rows with those of a model's training: shift of columns and scores, unseen values, calibration
+    Drift(daily::Drift),
     /// Evaluate a trained model on labelled data.
     Evaluate(Evaluate),
     /// Measure permutation importance: the loss of AUC when the values of a column are permuted between rows.

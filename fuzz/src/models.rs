@@ -148,6 +148,7 @@ pub fn artifact(schema: Schema, kind: NetworkKind, heads: Heads) -> Artifact {
         agreements: vec![],
         ancestry: vec![],
         lives: vec![],
+        distributions: None,
         shares: vec![],
         schema: Arc::new(schema),
         spec,

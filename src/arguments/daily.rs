@@ -1,4 +1,5 @@
-//! Arguments of the commands that keep a model up to date: `ncs calibrate`, `ncs backtest`, `ncs promote`, `ncs forget`.
+//! Arguments of the commands that keep a model up to date: `ncs calibrate`, `ncs backtest`, `ncs promote`, `ncs forget`,
+//! `ncs drift`.
 
 use std::path::PathBuf;
 
@@ -224,4 +225,24 @@ mod tests {
             assert!(bounds(wrong).is_err(), "{wrong}");
         }
     }
+}
+
+/// `ncs drift`
+#[derive(Args, Clone, Debug)]
+pub struct Drift {
+    /// A folder written by ncs train, or the model in it.
+    #[arg(value_name = "MODEL")]
+    pub model: PathBuf,
+    #[command(flatten)]
+    #[expect(
+        missing_docs,
+        reason = "a comment here would replace the help of the command"
+    )]
+    pub rows: Rows,
+    /// Also write a page with pictures.
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
 }

@@ -5,6 +5,7 @@ pub mod cache;
 pub mod calibrate;
 pub mod check;
 pub mod compare;
+pub mod drift;
 pub mod evaluate;
 pub mod export;
 pub mod forget;
@@ -48,6 +49,7 @@ pub fn run(command: &Command, progress: Progress) -> Outcome {
         Command::Tune(arguments) => tune::run(arguments, progress),
         Command::Compare(arguments) => compare::run(arguments, progress),
         Command::Backtest(arguments) => backtest::run(arguments, progress),
+        Command::Drift(arguments) => drift::run(arguments, progress),
         Command::Evaluate(arguments) => evaluate::run(arguments, progress),
         Command::Importance(arguments) => importance::run(arguments, progress),
         Command::Score(arguments) => score::run(arguments, progress),

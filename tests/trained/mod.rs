@@ -112,6 +112,7 @@ fn artifact(run_file: &Path, kind: NetworkKind) -> Artifact {
         agreements: vec![],
         ancestry: vec![],
         lives: vec![],
+        distributions: None,
         shares: vec![],
         masks: (kind == NetworkKind::SparseSharing).then(|| Arc::new(masks(&spec))),
         weight_sets: members(&model),

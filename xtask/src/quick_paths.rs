@@ -14,6 +14,7 @@ pub(crate) const PAGES: &[&str] = &[
     "docs/getting_started.md",
     "docs/training_further.md",
     "docs/forgetting.md",
+    "docs/drift.md",
 ];
 
 const MARK: &str = "<!-- executed -->";

@@ -27,6 +27,7 @@ pub mod cells;
 pub mod columns;
 pub mod comparison;
 pub mod diagnoses;
+pub mod drift;
 pub mod errors;
 pub mod figures;
 pub mod metrics;
@@ -56,12 +57,13 @@ pub use metrics::{
     TaskPredictions, TaskProduct,
 };
 pub use paired::{
-    PairedDifference, auc_difference, difference_of_kind, relative_squared_error_difference,
-    squared_error_difference,
+    PairedDifference, auc_difference, difference_by_weight, difference_of_kind,
+    relative_squared_error_difference, squared_error_difference,
 };
 pub use render::{
-    backtest_text, columns_text, comparison_markdown, render_backtest_html, render_comparison_html,
-    render_html, render_text, render_tuning_html, text_table, units_table,
+    backtest_text, columns_text, comparison_markdown, drift_text, render_backtest_html,
+    render_comparison_html, render_drift_html, render_html, render_text, render_tuning_html,
+    text_table, units_table,
 };
 pub use report::RunReport;
 pub use sharing::{LayerSharing, Overlap, PairOverlap, layer_sharing, mask_overlap};

@@ -1,6 +1,7 @@
 //! Paired comparison of two models on the same rows: the difference of their figures and its standard
 //! error.
 
+use crate::weights::Weights;
 use ncs_features::LabelKind;
 
 /// Difference between two models on the same rows.
@@ -20,24 +21,28 @@ pub struct PairedDifference {
 /// # Panics
 /// Panics if the numbers of scores and labels differ.
 pub fn auc_difference(labels: &[f32], first: &[f32], second: &[f32]) -> Option<PairedDifference> {
-    let (labels, first, second) = known(labels, first, second);
-    let n_positive = labels.iter().filter(|&&label| label > 0.5).count();
-    let n_negative = labels.len() - n_positive;
-    if n_positive < 2 || n_negative < 2 {
+    difference_by_weight(LabelKind::Binary, labels, first, second, Weights::NONE)
+}
+
+/// The difference in AUC over known rows, which count by their weights.
+fn difference_in_auc(rows: &Known) -> Option<PairedDifference> {
+    let n_positive = rows.labels.iter().filter(|&&label| label > 0.5).count();
+    if n_positive < 2 || rows.labels.len() - n_positive < 2 {
         return None;
     }
-    let placements = [first, second].map(|scores| placements(&labels, &scores));
-    let of_class = |is_positive: bool| -> Vec<f64> {
-        let pairs = placements[0].iter().zip(&placements[1]).zip(&labels);
-        let own = pairs.filter(|(_, label)| (**label > 0.5) == is_positive);
-        own.map(|((a, b), _)| a - b).collect()
+    let placements = [&rows.first, &rows.second].map(|scores| placements(rows, scores));
+    let of_class = |is_positive: bool| -> Mean {
+        let own = rows.of_class(is_positive);
+        let differences = own
+            .iter()
+            .map(|&row| placements[0][row] - placements[1][row]);
+        let weights = own.iter().map(|&row| rows.weights[row]).collect();
+        Mean::of(&differences.collect::<Vec<_>>(), weights)
     };
     let (positives, negatives) = (of_class(true), of_class(false));
-    let variance =
-        variance(&positives) / n_positive as f64 + variance(&negatives) / n_negative as f64;
     Some(PairedDifference {
-        value: mean(&positives),
-        error: variance.sqrt(),
+        value: positives.value,
+        error: (positives.variance + negatives.variance).sqrt(),
     })
 }
 
@@ -51,12 +56,14 @@ pub fn squared_error_difference(
     first: &[f32],
     second: &[f32],
 ) -> Option<PairedDifference> {
-    let (labels, first, second) = known(labels, first, second);
-    if labels.len() < 2 {
+    difference_by_weight(LabelKind::Ratio, labels, first, second, Weights::NONE)
+}
+
+fn difference_in_squared_error(rows: Known) -> Option<PairedDifference> {
+    if rows.labels.len() < 2 {
         return None;
     }
-    let label = |label: f32| f64::from(label.clamp(0.0, 1.0));
-    Some(of_gains(&gains(&labels, &first, &second, label)))
+    Some(of_gains(rows, |label| f64::from(label.clamp(0.0, 1.0))))
 }
 
 /// Returns the relative squared error ([`crate::values`]) of `second` minus that of `first`. Rows with a NaN label or
@@ -69,15 +76,18 @@ pub fn relative_squared_error_difference(
     first: &[f32],
     second: &[f32],
 ) -> Option<PairedDifference> {
-    let (labels, first, second) = known(labels, first, second);
-    let numbers: Vec<f64> = labels.iter().map(|&label| f64::from(label)).collect();
-    if numbers.len() < 2 || variance(&numbers) == 0.0 {
+    difference_by_weight(LabelKind::Value, labels, first, second, Weights::NONE)
+}
+
+fn difference_in_relative_error(rows: Known) -> Option<PairedDifference> {
+    let numbers: Vec<f64> = rows.labels.iter().map(|&label| f64::from(label)).collect();
+    if numbers.len() < 2 || numbers.iter().all(|number| *number == numbers[0]) {
         return None;
     }
-    let found = of_gains(&gains(&labels, &first, &second, f64::from));
-    let centre = mean(&numbers);
-    let squares: f64 = numbers.iter().map(|y| (y - centre).powi(2)).sum();
-    let spread = squares / numbers.len() as f64;
+    let centre = Mean::of(&numbers, rows.weights.clone()).value;
+    let squares: Vec<f64> = numbers.iter().map(|y| (y - centre).powi(2)).collect();
+    let spread = Mean::of(&squares, rows.weights.clone()).value;
+    let found = of_gains(rows, f64::from);
     Some(PairedDifference {
         value: found.value / spread,
         error: found.error / spread,
@@ -95,31 +105,63 @@ pub fn difference_of_kind(
     first: &[f32],
     second: &[f32],
 ) -> Option<PairedDifference> {
+    difference_by_weight(kind, labels, first, second, Weights::NONE)
+}
+
+/// Returns the same where rows count by their weights, in the metric and in its standard error: a weight is a number of the
+/// row's, not a number of rows, so a row of weight 2 is as uncertain as one row.
+///
+/// With weights the variance of a mean is `n / (n - 1) sum w^2 (x - mean)^2 / (sum w)^2`, which is that of `n` rows where
+/// all weights are alike.
+///
+/// # Panics
+/// Panics if the numbers of scores and labels differ.
+pub fn difference_by_weight(
+    kind: LabelKind,
+    labels: &[f32],
+    first: &[f32],
+    second: &[f32],
+    weights: Weights<'_>,
+) -> Option<PairedDifference> {
+    let rows = known(labels, first, second, weights);
     match kind {
-        LabelKind::Binary => auc_difference(labels, first, second),
-        LabelKind::Ratio => squared_error_difference(labels, first, second),
-        LabelKind::Value => relative_squared_error_difference(labels, first, second),
+        LabelKind::Binary => difference_in_auc(&rows),
+        LabelKind::Ratio => difference_in_squared_error(rows),
+        LabelKind::Value => difference_in_relative_error(rows),
     }
 }
 
-/// Returns the squared error of `second` minus that of `first`, row by row.
-fn gains(labels: &[f32], first: &[f32], second: &[f32], label: impl Fn(f32) -> f64) -> Vec<f64> {
-    let gain = |((y, first), second): ((&f32, &f32), &f32)| {
-        let error = |score: &f32| (label(*y) - f64::from(*score)).powi(2);
-        error(second) - error(first)
+/// Returns the mean of the squared error of `second` minus that of `first`.
+fn of_gains(rows: Known, label: impl Fn(f32) -> f64) -> PairedDifference {
+    let gain = |row: usize| {
+        let error = |scores: &[f32]| (label(rows.labels[row]) - f64::from(scores[row])).powi(2);
+        error(&rows.second) - error(&rows.first)
     };
-    labels.iter().zip(first).zip(second).map(gain).collect()
-}
-
-fn of_gains(gains: &[f64]) -> PairedDifference {
+    let gains: Vec<f64> = (0..rows.labels.len()).map(gain).collect();
+    let found = Mean::of(&gains, rows.weights);
     PairedDifference {
-        value: mean(gains),
-        error: (variance(gains) / gains.len() as f64).sqrt(),
+        value: found.value,
+        error: found.variance.sqrt(),
     }
 }
 
-/// Returns the labels and scores of the rows that have all of them.
-fn known(labels: &[f32], first: &[f32], second: &[f32]) -> (Vec<f32>, Vec<f32>, Vec<f32>) {
+/// The rows that have a label and both scores.
+struct Known {
+    labels: Vec<f32>,
+    first: Vec<f32>,
+    second: Vec<f32>,
+    weights: Vec<f64>,
+}
+
+impl Known {
+    /// Returns the rows of a class.
+    fn of_class(&self, is_positive: bool) -> Vec<usize> {
+        let is_own = |row: &usize| (self.labels[*row] > 0.5) == is_positive;
+        (0..self.labels.len()).filter(is_own).collect()
+    }
+}
+
+fn known(labels: &[f32], first: &[f32], second: &[f32], weights: Weights<'_>) -> Known {
     assert_eq!(labels.len(), first.len(), "a score for each label");
     assert_eq!(labels.len(), second.len(), "a score for each label");
     let is_known = |&row: &usize| {
@@ -129,54 +171,66 @@ fn known(labels: &[f32], first: &[f32], second: &[f32]) -> (Vec<f32>, Vec<f32>, 
     };
     let rows: Vec<usize> = (0..labels.len()).filter(is_known).collect();
     let pick = |values: &[f32]| rows.iter().map(|&row| values[row]).collect();
-    (pick(labels), pick(first), pick(second))
+    Known {
+        labels: pick(labels),
+        first: pick(first),
+        second: pick(second),
+        weights: rows.iter().map(|&row| weights.get(row)).collect(),
+    }
 }
 
 /// Returns, for each row, the share of the other class that it is ranked correctly against, ties one half.
-fn placements(labels: &[f32], scores: &[f32]) -> Vec<f64> {
-    let all = midranks(scores);
-    let rows_of = |is_positive: bool| -> Vec<usize> {
-        (0..labels.len())
-            .filter(|&row| (labels[row] > 0.5) == is_positive)
-            .collect()
-    };
-    let mut placements = vec![0.0; labels.len()];
+fn placements(rows: &Known, scores: &[f32]) -> Vec<f64> {
+    let all = midranks(scores, &rows.weights);
+    let mut placements = vec![0.0; scores.len()];
     for is_positive in [false, true] {
-        let rows = rows_of(is_positive);
-        let own: Vec<f32> = rows.iter().map(|&row| scores[row]).collect();
-        let n_others = (labels.len() - rows.len()) as f64;
-        for (&row, rank) in rows.iter().zip(midranks(&own)) {
-            let below = (all[row] - rank) / n_others;
+        let (own, others) = (rows.of_class(is_positive), rows.of_class(!is_positive));
+        let of_own = |row: &usize| scores[*row];
+        let scores: Vec<f32> = own.iter().map(of_own).collect();
+        let weights: Vec<f64> = own.iter().map(|&row| rows.weights[row]).collect();
+        let of_others: f64 = others.iter().map(|&row| rows.weights[row]).sum();
+        for (&row, rank) in own.iter().zip(midranks(&scores, &weights)) {
+            let below = (all[row] - rank) / of_others;
             placements[row] = if is_positive { below } else { 1.0 - below };
         }
     }
     placements
 }
 
-/// Returns the rank of each score from 1; equal scores share their mean rank.
-fn midranks(scores: &[f32]) -> Vec<f64> {
+/// Returns the weight of the scores below each score, and half of that of its equals.
+fn midranks(scores: &[f32], weights: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..scores.len()).collect();
     order.sort_by(|&a, &b| scores[a].total_cmp(&scores[b]));
     let mut ranks = vec![0.0; scores.len()];
-    let mut before = 0;
+    let mut before = 0.0;
     for equal in order.chunk_by(|&a, &b| scores[a] == scores[b]) {
+        let weight: f64 = equal.iter().map(|&row| weights[row]).sum();
         for &row in equal {
-            ranks[row] = before as f64 + (equal.len() as f64 + 1.0) / 2.0;
+            ranks[row] = before + weight / 2.0;
         }
-        before += equal.len();
+        before += weight;
     }
     ranks
 }
 
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len() as f64
+/// A weighted mean, and its variance over rows.
+struct Mean {
+    value: f64,
+    variance: f64,
 }
 
-/// Returns the sample variance (n - 1).
-fn variance(values: &[f64]) -> f64 {
-    let mean = mean(values);
-    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-    squares / (values.len() - 1) as f64
+impl Mean {
+    fn of(values: &[f64], weights: Vec<f64>) -> Mean {
+        let (n, total) = (values.len() as f64, weights.iter().sum::<f64>());
+        let pairs = || values.iter().zip(&weights);
+        let value = pairs().map(|(value, weight)| weight * value).sum::<f64>() / total;
+        let square = |(x, weight): (&f64, &f64)| (weight * (x - value)).powi(2);
+        let squares: f64 = pairs().map(square).sum();
+        Mean {
+            value,
+            variance: squares / (n - 1.0) / (total * total / n),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -199,6 +253,51 @@ mod tests {
         // .36 - .04 and .16 - .36.
         assert!((actual.value - 0.06).abs() < 1e-7);
         assert!((actual.error - 0.26).abs() < 1e-7);
+    }
+
+    /// A row of weight 2 has the metric of two rows, and the uncertainty of one.
+    #[test]
+    fn weights_count_in_the_difference_and_not_as_rows() {
+        let labels = [1.0, 1.0, 1.0, 0.0, 0.0, 0.0];
+        let first = [0.9, 0.3, 0.6, 0.1, 0.5, 0.6];
+        let second = [0.4, 0.6, 0.5, 0.2, 0.45, 0.8];
+        let weights = [2.0, 1.0, 1.0, 1.0, 3.0, 1.0];
+        let twice = |values: &[f32]| -> Vec<f32> {
+            let rows = values.iter().zip(weights);
+            rows.flat_map(|(value, weight)| vec![*value; weight as usize])
+                .collect()
+        };
+        for kind in [LabelKind::Binary, LabelKind::Ratio, LabelKind::Value] {
+            let of = |weights: &[f32]| {
+                difference_by_weight(kind, &labels, &first, &second, Weights::of(weights)).unwrap()
+            };
+            let found = of(&weights);
+            let rows = difference_of_kind(kind, &twice(&labels), &twice(&first), &twice(&second));
+            let rows = rows.unwrap();
+            assert!((found.value - rows.value).abs() < 1e-9, "{kind:?}");
+            assert!(found.error > rows.error, "{kind:?}");
+            let tenfold = of(&weights.map(|weight| 10.0 * weight));
+            assert!(
+                (tenfold.value - found.value).abs() < 1e-9
+                    && (tenfold.error - found.error).abs() < 1e-9
+            );
+            let equal = of(&[1.0; 6]);
+            assert_eq!(
+                difference_of_kind(kind, &labels, &first, &second),
+                Some(equal)
+            );
+        }
+        // Gains of 1, 1 and 4 with weights 1, 1, 2: the mean 2.5, and 3/2 (1.5^2 + 1.5^2 + 3^2) / 16.
+        let found = difference_by_weight(
+            LabelKind::Ratio,
+            &[0.0; 3],
+            &[0.0; 3],
+            &[1.0, 1.0, 2.0],
+            Weights::of(&[1.0, 1.0, 2.0]),
+        );
+        let found = found.unwrap();
+        assert!((found.value - 2.5).abs() < 1e-12);
+        assert!((found.error - (1.5_f64 * 13.5 / 16.0).sqrt()).abs() < 1e-12);
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod bars;
 mod chart;
 mod comparison;
 mod diagnoses;
+mod drift;
 mod figures;
 mod html;
 mod numbers;
@@ -14,6 +15,7 @@ mod tuning;
 
 pub use backtest::{backtest_text, render_backtest_html};
 pub use comparison::{comparison_markdown, render_comparison_html};
+pub use drift::{drift_text, render_drift_html};
 pub use figures::units_table;
 pub use html::render_html;
 pub(crate) use numbers::p_value;

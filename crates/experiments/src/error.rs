@@ -18,6 +18,7 @@ use ncs_serve::telemetry::logs::LogsError;
 use ncs_serve::version::VersionError;
 use ncs_train::TrainError;
 
+use crate::drift::NoDistributions;
 use crate::recalibration_error::RecalibrationError;
 use crate::refused::Refused;
 use crate::score_file::ScoreFileError;
@@ -98,6 +99,8 @@ errors! {
     Request(ApiError): Data,
     /// A model cannot be used.
     Model(ModelError): Model,
+    /// A model has no distributions of its training.
+    Distributions(NoDistributions): Model,
     /// The files of a model cannot be read.
     Artifact(ArtifactError): Model,
     /// A model cannot be exported.

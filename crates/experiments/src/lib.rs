@@ -9,6 +9,8 @@ pub mod comparison;
 mod cost;
 pub mod data_check;
 mod data_preview;
+mod distributions;
+pub mod drift;
 pub mod error;
 mod exact_values;
 pub mod forget;

@@ -8,9 +8,11 @@ pub use crate::recalibration_error::RecalibrationError;
 use crate::task_metrics::metrics_of;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use ncs_eval::{Predictions, TaskPredictions};
+use ncs_features::distribution::Distribution;
 use ncs_model::artifact::{
     Ancestor, Artifact, CalibrationFigures, Recalibration, TaskRecalibration,
 };
@@ -102,6 +104,12 @@ pub fn recalibrate(
     });
     // The scores of its rows are calibrated ones.
     let scorer = Scorer::new(&artifact).ok_or("the model's weights do not fit its network")?;
+    if let Some(distributions) = &mut artifact.distributions {
+        // The calibrators have shifted all scores.
+        let distributions = Arc::make_mut(distributions);
+        distributions.score_rows = rows as u64;
+        distributions.scores = scores(&scorer, &predictions);
+    }
     let test = artifact.self_test.take();
     artifact.self_test = test.and_then(|test| SelfTest::record(&scorer, &test.rows));
     Ok(Recalibrated {
@@ -109,6 +117,16 @@ pub fn recalibrate(
         rows: rows as u64,
         change,
     })
+}
+
+/// Returns the distributions of the calibrated scores of some rows.
+fn scores(scorer: &Scorer, predictions: &Predictions) -> Vec<Distribution> {
+    let tasks = predictions.tasks.iter();
+    let mut scores: Vec<Vec<f32>> = tasks.map(|task| task.scores.clone()).collect();
+    scorer.calibrate(&mut scores);
+    let product = scorer.schema().product();
+    scores.extend(product.map(|product| product.of(&scores)));
+    scores.into_iter().map(Distribution::of_numbers).collect()
 }
 
 /// Returns the indices of the tasks to calibrate.

@@ -141,6 +141,26 @@ impl Rows {
     }
 }
 
+/// Returns the schema of rows of which the columns of weights, true probabilities and groups may be missing, and whether
+/// all labels are there.
+///
+/// # Errors
+/// The columns of the rows cannot be read.
+pub(crate) fn present_schema(
+    schema: &Arc<Schema>,
+    rows: &Rows,
+    note: &mut dyn FnMut(String),
+) -> Result<(Arc<Schema>, bool), ReadError> {
+    let Some((file, columns)) = rows.columns()? else {
+        return Ok((schema.clone(), true));
+    };
+    let has_label = |task: &Task| columns.contains(&task.label);
+    if !schema.tasks.iter().all(has_label) {
+        return Ok((schema.clone(), false));
+    }
+    Ok((present(schema, &file, &columns, note), true))
+}
+
 /// Creates a workspace with `threads` threads (default: all cores).
 pub fn pass(threads: Option<usize>) -> Workspace {
     let cores = || std::thread::available_parallelism().map_or(1, |cores| cores.get());
@@ -368,7 +388,7 @@ pub(crate) fn absent_label(error: ReadError, tasks: &[Task]) -> Error {
 }
 
 /// Counts rows, comparing them with the training data of `scorer`.
-fn cover(coverage: &mut Coverage, scorer: &Scorer, rows: &RowsBlock, batch: &Batch) {
+pub(crate) fn cover(coverage: &mut Coverage, scorer: &Scorer, rows: &RowsBlock, batch: &Batch) {
     let all: Vec<usize> = (0..batch.n_rows).collect();
     let place = |row| {
         let (file, row) = place(rows, row);
@@ -399,7 +419,7 @@ pub struct NoScore {
 }
 
 /// Fails if a score is NaN, naming the row and, if known, the column and value that cause it.
-fn check_scores(
+pub(crate) fn check_scores(
     rows: &RowsBlock,
     batch: &Batch,
     scores: &[Vec<f32>],

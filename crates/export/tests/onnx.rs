@@ -120,6 +120,7 @@ fn scorer(schema: Schema, kind: NetworkKind) -> Scorer {
         agreements: vec![],
         ancestry: vec![],
         lives: vec![],
+        distributions: None,
         shares: vec![],
         masks: has_masks.then(|| Arc::new(masks(&spec))),
         weight_sets: (0..model.networks().len()).map(member).collect(),

@@ -52,6 +52,7 @@ pub mod coverage;
 pub mod cross;
 mod cross_ids;
 mod delays;
+pub mod distribution;
 pub mod encode;
 pub mod erase;
 pub mod error;

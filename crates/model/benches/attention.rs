@@ -100,6 +100,7 @@ fn ranker(pooling: SequencePooling) -> Ranker {
         agreements: vec![],
         ancestry: vec![],
         lives: vec![],
+        distributions: None,
         shares: vec![],
         schema: Arc::new(Schema {
             value_rule: ncs_features::ValueRule::CURRENT,

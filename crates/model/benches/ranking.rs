@@ -85,6 +85,7 @@ fn ranker(density: f64, alike: f64, half: bool) -> Ranker {
         agreements: vec![],
         ancestry: vec![],
         lives: vec![],
+        distributions: None,
         shares: vec![],
         schema: Arc::new(Schema {
             value_rule: ncs_features::ValueRule::CURRENT,

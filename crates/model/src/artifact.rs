@@ -30,6 +30,7 @@ use crate::weights::Weights;
 use manifest::{FORMAT, MANIFEST, MANIFEST_SUM, Manifest};
 use ncs_features::Schema;
 use ncs_features::coverage::Shares;
+use ncs_features::distribution::Distributions;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -63,6 +64,8 @@ pub struct Artifact {
     pub ancestry: Vec<Ancestor>,
     /// For each table, when its rows were last seen; of tables without a lifetime nothing. Empty: no table has one.
     pub lives: Vec<RowLives>,
+    /// Distributions of the columns and scores of the training, to compare later rows with. `None`: not known.
+    pub distributions: Option<Arc<Distributions>>,
 }
 
 /// The weights of one network at one moment of the training.
@@ -186,6 +189,7 @@ impl Artifact {
             shares: self.shares.clone(),
             agreements: self.agreements.clone(),
             ancestry: self.ancestry.clone(),
+            distributions: self.distributions.as_deref().cloned(),
             schema: Schema::clone(&self.schema),
         };
         Ok(manifest.write(folder)?)
@@ -270,6 +274,7 @@ impl Artifact {
             shares: manifest.shares,
             agreements: manifest.agreements,
             ancestry: manifest.ancestry,
+            distributions: manifest.distributions.map(Arc::new),
             lives: read_lives(&file, n_tables)?
                 .ok_or_else(|| wrong("its lives are not those of rows"))?,
             calibrators: check_calibrators(folder, &manifest.spec, manifest.calibrators)?,

@@ -139,6 +139,7 @@ fn artifact_of(kind: NetworkKind, schema: Schema) -> Artifact {
         agreements: vec![],
         ancestry: vec![],
         lives: vec![],
+        distributions: None,
         shares: vec![],
         masks: (kind == NetworkKind::SparseSharing).then(|| {
             Arc::new(Masks {

@@ -265,6 +265,7 @@ fn artifact(common: f64) -> Artifact {
         agreements: vec![],
         ancestry: vec![],
         lives: vec![],
+        distributions: None,
         shares: vec![],
         schema: Arc::new(schema(2)),
         spec: Spec::clone(model.spec()),

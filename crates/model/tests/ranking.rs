@@ -239,6 +239,7 @@ fn artifact(
         agreements: vec![],
         ancestry: vec![],
         lives: vec![],
+        distributions: None,
         shares: vec![],
         schema,
         spec,

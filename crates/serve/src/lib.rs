@@ -9,6 +9,7 @@ pub mod body;
 pub mod budget;
 pub mod compute;
 pub mod description;
+pub mod drift;
 pub mod grpc;
 pub mod guesses;
 pub mod http;

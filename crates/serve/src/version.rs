@@ -5,6 +5,7 @@ mod rows;
 
 use crate::api_error::{ApiError, ErrorKind};
 use crate::compute::WorkerScratch;
+use crate::drift::DriftCounts;
 use crate::rank_request::RankQuery;
 use crate::rankers::Rankers;
 use crate::statistics::Statistics;
@@ -53,6 +54,8 @@ pub struct Version {
     rankers: Rankers,
     /// Its metrics, once registered.
     served: OnceLock<Arc<ServedVersion>>,
+    /// Its values and scores beside those of its training; `None` for models of earlier versions.
+    drift: Option<Arc<DriftCounts>>,
     /// Number of requests so far, for sampling those whose values are counted.
     n_requests: AtomicU32,
 }
@@ -142,6 +145,8 @@ impl Version {
         })?;
         let mut version = Version::new(scorer.clone(), model, number, hash.to_hex().as_str());
         version.rankers = Rankers::new(scorer, precision);
+        let drift = artifact.distributions.clone().map(DriftCounts::new);
+        version.drift = drift.map(Arc::new);
         Ok(version)
     }
 
@@ -178,6 +183,7 @@ impl Version {
             products,
             main_output,
             served: OnceLock::new(),
+            drift: None,
             n_requests: AtomicU32::new(0),
         }
     }
@@ -191,8 +197,12 @@ impl Version {
         };
         let fields = self.schema().fields.iter();
         let columns: Vec<&str> = fields.map(|field| field.name.as_str()).collect();
-        self.served
+        let served = self
+            .served
             .get_or_init(|| telemetry.serve(by, &self.identity.outputs, &columns));
+        if let Some(drift) = &self.drift {
+            served.compare(drift.clone());
+        }
     }
 
     /// Returns its metrics, if registered.
@@ -211,6 +221,9 @@ impl Version {
         }
         let request = self.n_requests.fetch_add(1, Ordering::Relaxed);
         if request.is_multiple_of(COUNT_EVERY) {
+            if let Some(drift) = &self.drift {
+                self.count_drift(drift, scores);
+            }
             for f in 0..self.schema().fields.len() {
                 let table = self.schema().fields[f].table;
                 let is_number = self.schema().tables[table].ids.weighs_rows();
@@ -222,6 +235,20 @@ impl Version {
                 }
                 served.values(f, values, unseen, clipped);
             }
+        }
+    }
+
+    /// Counts the values and scores of a request in the bins of the training.
+    fn count_drift(&self, drift: &DriftCounts, scores: &Scores) {
+        let outputs = scores.calibrated.iter().enumerate();
+        outputs.for_each(|(output, scores)| drift.count_scores(output, scores));
+        let [context, candidates] = &scores.ids;
+        let schema = self.schema();
+        for (f, field) in schema.fields.iter().enumerate() {
+            let ids = &schema.tables[field.table].ids;
+            let n = candidates.n_rows;
+            drift.count_column(f, ids, &context.fields[f], context.n_rows, n as u64);
+            drift.count_column(f, ids, &candidates.fields[f], n, 1);
         }
     }
 

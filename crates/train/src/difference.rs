@@ -5,39 +5,38 @@
 //! independent.
 
 use crate::error::TrainError;
-use ncs_eval::{PairedDifference, difference_of_kind};
-use ncs_features::{LabelKind, Objective};
+use crate::predict;
+use ncs_eval::{PairedDifference, TaskPredictions, difference_by_weight};
+use ncs_features::{LabelKind, Objective, Task};
 use ncs_readers::batches::BatchPlan;
 use ncs_readers::cache::Cache;
 
 /// Number of standard errors above which a difference is significant.
 pub(crate) const MIN_STANDARD_ERRORS: f64 = 2.0;
 
-/// The labels of some rows, `[task][row]`.
-pub(crate) fn labels(rows: &Cache, n_tasks: usize) -> Result<Vec<Vec<f32>>, TrainError> {
-    let mut labels = vec![Vec::new(); n_tasks];
+/// Labels and weights of some rows, without scores, task by task.
+pub(crate) fn labels(rows: &Cache, tasks: &[Task]) -> Result<Vec<TaskPredictions>, TrainError> {
+    let mut found = predict::empty_predictions(tasks);
     for batch in rows.batches(BatchPlan::default()) {
-        let batch = batch?;
-        for (all, own) in labels.iter_mut().zip(&batch.labels) {
-            all.extend_from_slice(own);
-        }
+        predict::append(&mut found, &batch?, &vec![Vec::new(); tasks.len()]);
     }
-    Ok(labels)
+    Ok(found.tasks)
 }
 
-/// Returns the improvement of a task's `first` scores over its `second`, and the number of labels used.
+/// Returns the improvement of a task's `first` scores over its `second` on rows with these labels and weights, and the number of labels used.
 /// `None` if the labels do not allow a comparison.
 pub(crate) fn of_task(
     objective: Objective,
-    labels: &[f32],
+    rows: &TaskPredictions,
     first: &[f32],
     second: &[f32],
 ) -> Option<(PairedDifference, usize)> {
+    let labels = &rows.labels;
     let known = labels.iter().filter(|label| !label.is_nan());
     let n_positive = known.clone().filter(|&&label| label > 0.5).count();
     let n_known = known.count();
     let kind = objective.label_kind();
-    let difference = difference_of_kind(kind, labels, first, second)?;
+    let difference = difference_by_weight(kind, labels, first, second, rows.row_weights())?;
     let n_labels = match kind {
         LabelKind::Binary => n_positive.min(n_known - n_positive),
         _ => n_known,

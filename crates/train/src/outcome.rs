@@ -115,6 +115,7 @@ pub(crate) fn artifact<'k>(
         agreements: vec![],
         ancestry: vec![],
         lives: vec![],
+        distributions: None,
         shares: vec![],
         schema: schema.clone(),
         spec: context.spec.clone(),

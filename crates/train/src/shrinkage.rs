@@ -163,7 +163,7 @@ fn choose(
     let difference = |&task: &usize| {
         let [usual, other] = [&found[0].tasks[task], &found[1].tasks[task]];
         let objective = schema.tasks[task].objective;
-        difference::of_task(objective, &usual.labels, &other.scores, &usual.scores)
+        difference::of_task(objective, usual, &other.scores, &usual.scores)
     };
     let mut words = Vec::new();
     for (slot, kept) in chosen.variants[0].outcome.kept.iter().enumerate() {

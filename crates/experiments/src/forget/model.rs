@@ -47,6 +47,12 @@ pub(super) fn erase(folder: &Path, column: &str, values: &ErasedValues) -> Resul
         let gone = |table: usize, id: u32| values.has_row(table, id);
         set.weights = Arc::new(set.weights.without_rows(gone));
     }
+    if let Some(distributions) = &mut artifact.distributions {
+        let columns = &mut Arc::make_mut(distributions).columns;
+        for (field, found) in artifact.schema.fields.iter().zip(columns) {
+            found.forget(|id| values.has_row(field.table, id));
+        }
+    }
     for (table, lives) in artifact.lives.iter_mut().enumerate() {
         lives.retain(|id| !values.has_row(table, id));
     }

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use ncs_eval::diagnoses::{ImportanceBar, ImportanceBars, TaskBars};
 use ncs_eval::{
-    PairedDifference, Predictions, RunReport, TaskPredictions, difference_of_kind, render_html,
+    PairedDifference, Predictions, RunReport, TaskPredictions, difference_by_weight, render_html,
 };
 use ncs_features::{Block, Column, Encoder, LabelKind};
 use ncs_model::{Workspace, tensor_file};
@@ -238,7 +238,8 @@ fn refuse_stop(stop: &AtomicBool) -> Result<(), Error> {
 
 /// Returns by how much the permuted scores are worse.
 fn difference(task: &TaskPredictions, permuted: &[f32]) -> Option<PairedDifference> {
-    difference_of_kind(task.kind, &task.labels, &task.scores, permuted)
+    let weights = task.row_weights();
+    difference_by_weight(task.kind, &task.labels, &task.scores, permuted, weights)
 }
 
 /// Averages the permutations. Their errors are over the same rows, so that averaging does not reduce them.

@@ -3,7 +3,7 @@
 use crate::task_metrics::metrics_of;
 use ncs_eval::render::fixed;
 use ncs_eval::statistics::{MeanError, holm};
-use ncs_eval::{PairedDifference, TaskMetrics, TaskPredictions, difference_of_kind};
+use ncs_eval::{PairedDifference, TaskMetrics, TaskPredictions, difference_by_weight};
 use serde::{Deserialize, Serialize};
 
 use super::pairs::{Pair, Pairs};
@@ -194,7 +194,13 @@ fn test(
 
 fn difference(candidate: &TaskPredictions, live: &TaskPredictions) -> Option<PairedDifference> {
     let (labels, scores) = (&candidate.labels, &candidate.scores);
-    difference_of_kind(candidate.kind, labels, scores, &live.scores)
+    difference_by_weight(
+        candidate.kind,
+        labels,
+        scores,
+        &live.scores,
+        candidate.row_weights(),
+    )
 }
 
 fn figures(metrics: &TaskMetrics) -> GateFigures {

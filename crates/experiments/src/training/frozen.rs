@@ -10,8 +10,10 @@ use ncs_readers::split::Part;
 use ncs_readers::{Cache, Prepared, columns_of, first_rows};
 use ncs_train::calibrate::{self, Calibration};
 use ncs_train::{Trained, predict};
+use std::sync::Arc;
 
 use super::UNFIT;
+use crate::distributions;
 use crate::error::Error;
 use crate::progress::grouped;
 
@@ -54,6 +56,9 @@ pub(super) fn freeze(plan: &RunPlan, data: &Prepared, trained: &Trained) -> Resu
         }
     }
     let scorer = Scorer::new(&artifact).ok_or(UNFIT)?;
+    let mut pass = Workspace::new(plan.train.threads);
+    let found = distributions::of_training(data, &scorer, &mut pass)?;
+    artifact.distributions = Some(Arc::new(found));
     artifact.self_test = rows(plan).and_then(|rows| SelfTest::record(&scorer, &rows));
     Ok(Frozen {
         artifact,

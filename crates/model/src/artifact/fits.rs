@@ -4,6 +4,7 @@
 use super::Manifest;
 use crate::networks::DenseSize;
 use crate::spec::{FieldSpec, Spec};
+use ncs_features::distribution::Distribution;
 use ncs_features::{IdSpace, Population, Schema};
 
 /// Maximum number of heads: each has one bit of a 64-bit set.
@@ -24,6 +25,7 @@ pub(super) fn check(manifest: &Manifest, n_numbers: usize) -> Result<(), String>
     check_network(spec)?;
     check_owners(manifest)?;
     check_agreements(manifest)?;
+    check_distributions(manifest)?;
     let n_fields = spec.vector_fields().count();
     let n_direct = spec.fields.iter().map(FieldSpec::n_numbers).sum();
     let size = DenseSize::of(&spec.plan, n_fields, n_direct, spec.tasks.len());
@@ -124,6 +126,22 @@ fn check_agreements(manifest: &Manifest) -> Result<(), String> {
         Ok(())
     } else {
         Err("it has an agreement of tasks that do not exist".to_owned())
+    }
+}
+
+/// Checks that there is a distribution for each column and each score.
+fn check_distributions(manifest: &Manifest) -> Result<(), String> {
+    let Some(found) = &manifest.distributions else {
+        return Ok(());
+    };
+    let n_scores = manifest.schema.tasks.len() + usize::from(manifest.schema.product().is_some());
+    let mut all = found.columns.iter().chain(&found.scores);
+    let fits = found.columns.len() == manifest.schema.fields.len()
+        && found.scores.len() == n_scores
+        && all.all(Distribution::is_whole);
+    match fits {
+        true => Ok(()),
+        false => Err("its distributions are not those of its columns and scores".to_owned()),
     }
 }
 

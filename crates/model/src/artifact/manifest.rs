@@ -7,6 +7,7 @@ use crate::spec::Spec;
 use crate::tensor_file::{self, TensorFileError};
 use crate::units::UnitOwners;
 use ncs_features::coverage::Shares;
+use ncs_features::distribution::Distributions;
 use ncs_features::{IdSpace, Schema, ValueRule};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -67,6 +68,8 @@ pub(super) struct Manifest {
     pub(super) agreements: Vec<Agreement>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) ancestry: Vec<Ancestor>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) distributions: Option<Distributions>,
     pub(super) schema: Schema,
 }
 

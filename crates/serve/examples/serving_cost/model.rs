@@ -79,6 +79,7 @@ fn artifact(model: &Model) -> Artifact {
         agreements: vec![],
         ancestry: vec![],
         lives: vec![],
+        distributions: None,
         shares: vec![],
     }
 }

@@ -3,11 +3,13 @@
 use super::histogram::Histogram;
 use super::requests::Requests;
 use super::served::{ColumnValues, ServedBy, ServedVersion, TaskScores};
+use crate::drift::DriftCounts;
 use crate::version::COUNT_EVERY;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
 use std::collections::BTreeMap;
 use std::fmt::Error;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -113,8 +115,66 @@ impl Collector for Models {
         let name = "ncs_clipped_values";
         encode_values(&mut encoder, name, &help, &versions, |column| {
             &column.clipped
-        })
+        })?;
+        let since = format!("since the version was loaded ({sampled}; from 500 values on)");
+        let help =
+            format!("Population stability index of scores against the model's training, {since}.");
+        encode_shifts(
+            &mut encoder,
+            "ncs_score_psi",
+            &help,
+            &versions,
+            |version, drift| {
+                let scores = version.tasks.iter().enumerate();
+                let score = |(output, task): (usize, &TaskScores)| {
+                    Some(("task", task.name.clone(), drift.score_index(output)?))
+                };
+                scores.filter_map(score).collect()
+            },
+        )?;
+        let help =
+            format!("Population stability index of values against the model's training, {since}.");
+        encode_shifts(
+            &mut encoder,
+            "ncs_column_psi",
+            &help,
+            &versions,
+            |version, drift| {
+                let columns = version.columns.iter().enumerate();
+                let column = |(f, column): (usize, &ColumnValues)| {
+                    Some(("column", column.name.clone(), drift.column_index(f)?))
+                };
+                columns.filter_map(column).collect()
+            },
+        )
     }
+}
+
+/// Label, name and index of a score or column.
+type Shift = (&'static str, String, f64);
+
+fn encode_shifts(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    versions: &Versions,
+    of: impl Fn(&ServedVersion, &DriftCounts) -> Vec<Shift>,
+) -> Result<(), Error> {
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    for version in versions {
+        let Some(drift) = version.drift.get() else {
+            continue;
+        };
+        for (label, of, index) in of(version, drift) {
+            let labels = [
+                ("model", &*version.by.model),
+                ("version", version.version.as_str()),
+                (label, of.as_str()),
+            ];
+            ConstGauge::new(index).encode(family.encode_family(&labels)?)?;
+        }
+    }
+    Ok(())
 }
 
 impl Models {

@@ -2,8 +2,9 @@
 
 use super::histogram::{DIFFERENCES, Histogram, SCORES};
 use super::requests::Requests;
+use crate::drift::DriftCounts;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// Identity of a model version in metrics, logs and traces.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +28,7 @@ pub struct ServedVersion {
     pub(super) requests: Arc<Requests>,
     pub(super) tasks: Box<[TaskScores]>,
     pub(super) columns: Box<[ColumnValues]>,
+    pub(super) drift: OnceLock<Arc<DriftCounts>>,
 }
 
 #[derive(Debug)]
@@ -55,6 +57,7 @@ impl ServedVersion {
             version: by.version.to_string(),
             by,
             labels: Mutex::default(),
+            drift: OnceLock::new(),
             requests,
             tasks: tasks
                 .iter()
@@ -95,6 +98,11 @@ impl ServedVersion {
             }
             task.differences.observe_all(&differences[..n]);
         }
+    }
+
+    /// Has these counts shown as indices of the shift of columns and scores; those that were given first stay.
+    pub fn compare(&self, drift: Arc<DriftCounts>) {
+        self.drift.get_or_init(|| drift);
     }
 
     /// Counts the values of a column, how many of them training never saw, and how many were numbers clipped

@@ -1,4 +1,6 @@
 use super::*;
+use crate::telemetry::Telemetry;
+use ncs_features::distribution::{Distribution, Distributions};
 use ncs_features::{Column, Field, IdSpace, Objective, Population, Table, Task, Values};
 use ncs_model::artifact::WeightSet;
 use ncs_model::kernels::SimdLevel;
@@ -74,6 +76,7 @@ fn artifact(scale: f32) -> Artifact {
         agreements: vec![],
         ancestry: vec![],
         lives: vec![],
+        distributions: None,
         shares: vec![],
         schema: Arc::new(schema),
         spec,
@@ -156,4 +159,62 @@ fn a_number_that_overflows_is_refused_and_its_column_named() {
             .iter()
             .all(|score| (0.0..=1.0).contains(score))
     );
+}
+
+/// Loads a model whose training had numbers from -1 to 1 deviation, and scores of one half.
+fn compared(folder: &Path) -> Version {
+    let numbers = (0..1000).map(|i| i as f32 / 500.0 - 1.0).collect();
+    let mut artifact = artifact(1.0);
+    artifact.distributions = Some(Arc::new(Distributions {
+        rows: 1000,
+        columns: vec![Distribution::of_numbers(numbers)],
+        score_rows: 1000,
+        scores: vec![Distribution::of_numbers(vec![0.5; 1000])],
+    }));
+    artifact.write(folder).unwrap();
+    Version::load(folder, &"feed".into(), 1, Precision::Single).unwrap()
+}
+
+#[test]
+fn values_are_compared_with_those_of_the_training() {
+    let folder = tempfile::tempdir().unwrap();
+    let index = |in_context: bool| {
+        let version = compared(&folder.path().join(in_context.to_string()));
+        let telemetry = Telemetry::new(None);
+        version.count_by(&telemetry);
+        let block = |n_rows: usize, prices: Vec<f64>| Block {
+            n_rows,
+            columns: vec![Column {
+                name: "price".into(),
+                values: Values::Float(prices),
+                ..Column::default()
+            }],
+        };
+        // One request in eight is counted.
+        for _ in 0..3 * COUNT_EVERY {
+            // The deviation is 2, the mean 1.
+            let prices = (0..200).map(|i| 1.0 + 2.0 * (f64::from(i) / 100.0 - 1.0));
+            let mut query = RankQuery {
+                candidates: block(200, prices.collect()),
+                ..RankQuery::default()
+            };
+            if in_context {
+                query.candidates.columns.clear();
+                query.context = block(1, vec![2.9]);
+            }
+            let scores = version.score(&mut query, false, &mut WorkerScratch::new());
+            version.count_scores(&scores.unwrap());
+        }
+        let metrics = telemetry.metrics();
+        let of = |start: &str| {
+            let line = metrics.lines().find(|line| line.starts_with(start));
+            let line = line.unwrap_or_else(|| panic!("{start} is not in {metrics}"));
+            line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()
+        };
+        assert!(of("ncs_score_psi{model=\"feed\",version=\"1\",task=\"ctr\"}") > 0.25);
+        of("ncs_column_psi{model=\"feed\",version=\"1\",column=\"price\"}")
+    };
+    assert!(index(false) < 0.01, "the same numbers");
+    // The context's number is that of all 200 candidates.
+    assert!(index(true) > 2.0, "one number");
 }

@@ -69,6 +69,7 @@ fn frozen(size: Size, model: &Model) -> Scorer {
         agreements: vec![],
         ancestry: vec![],
         lives: vec![],
+        distributions: None,
         shares: vec![],
         schema: Arc::new(paper::schema(size)),
         spec: (**model.spec()).clone(),

@@ -9,7 +9,7 @@ use crate::context::SearchContext;
 use crate::difference::{self, MIN_STANDARD_ERRORS};
 use crate::error::TrainError;
 use crate::predict::metric_name;
-use ncs_eval::PairedDifference;
+use ncs_eval::{PairedDifference, TaskPredictions};
 use ncs_features::Task;
 use ncs_model::UnitOwners;
 
@@ -111,7 +111,7 @@ pub(super) fn choose(
     let shares = tried(context);
     let by_size = by_size(context);
     let labels = match context.valid.filter(|_| !shares.is_empty()) {
-        Some(valid) => difference::labels(valid, context.schema.tasks.len())?,
+        Some(valid) => difference::labels(valid, &context.schema.tasks)?,
         None => Vec::new(),
     };
     let tried = |(at, &common): (usize, &f64)| TriedUnits {
@@ -124,9 +124,9 @@ pub(super) fn choose(
     let tried: Vec<TriedUnits> = shares.iter().enumerate().map(tried).collect();
     let difference = |first: usize, second: usize| {
         let tasks = context.schema.tasks.iter().zip(&labels).enumerate();
-        let of_task = |(number, (task, labels)): (usize, (&Task, &Vec<f32>))| {
+        let of_task = |(number, (task, rows)): (usize, (&Task, &TaskPredictions))| {
             let scores = |at: usize| &levels[at + 1][number].scores[..];
-            difference::of_task(task.objective, labels, scores(first), scores(second))
+            difference::of_task(task.objective, rows, scores(first), scores(second))
         };
         difference::joint(&tasks.map(of_task).collect::<Option<Vec<_>>>()?)
     };
