@@ -236,8 +236,8 @@ pub struct Synth {
     /// Standard deviation of the daily change of the base rates' log odds, with --unseen.
     #[arg(long, value_name = "X", default_value_t = 0.05, requires = "unseen", value_parser = share)]
     pub drift: f64,
-    /// Conversions come late, with --unseen: after this many days by scale, four times as many or a fourth of it depending
-    /// on the delivery. Column conversion_time.
+    /// Conversions come late, with --unseen: after this many days by scale, four times as many or a fourth of it
+    /// depending on the delivery. Column conversion_time.
     #[arg(long, value_name = "DAYS", requires = "unseen", conflicts_with = "tasks", value_parser = days)]
     pub delays: Option<f64>,
     /// Days within which all conversions come, with --delays.

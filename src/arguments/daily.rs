@@ -1,4 +1,5 @@
-//! Arguments of the commands that keep a model up to date: `ncs calibrate`, `ncs backtest`, `ncs promote`, `ncs forget`,
+//! Arguments of the commands that keep a model up to date: `ncs calibrate`, `ncs backtest`, `ncs promote`, `ncs
+//! forget`,
 //! `ncs drift`.
 
 use std::path::PathBuf;
@@ -97,8 +98,8 @@ pub struct Promote {
         conflicts_with = "rollback"
     )]
     pub candidate: Option<PathBuf>,
-    /// The live model: a symbolic link that this command creates and updates. Versions are kept in LIVE.versions, the record in
-    /// LIVE.promotions.jsonl.
+    /// The live model: a symbolic link that this command creates and updates. Versions are kept in LIVE.versions, the
+    /// record in LIVE.promotions.jsonl.
     #[arg(long, value_name = "LIVE")]
     pub live: PathBuf,
     /// Files, globs and folders of labelled rows that neither model was trained on.
@@ -156,7 +157,8 @@ impl Promote {
 /// `ncs forget`
 #[derive(Args, Clone, Debug)]
 pub struct Forget {
-    /// A model: a folder written by ncs train (all of it is searched), the model in it, or the link that ncs promote moves.
+    /// A model: a folder written by ncs train (all of it is searched), the model in it, or the link that ncs promote
+    /// moves.
     #[arg(value_name = "MODEL")]
     pub model: PathBuf,
     /// The column whose values are erased.

@@ -13,8 +13,8 @@ use crate::interrupt;
 /// Compares rows with those of a model's training, prints the tables and writes the page.
 ///
 /// # Errors
-/// The model or the rows cannot be read, the model carries no distributions, the page cannot be written, or it was asked to
-/// stop.
+/// The model or the rows cannot be read, the model carries no distributions, the page cannot be written, or it was
+/// asked to stop.
 pub fn run(arguments: &Drift, progress: Progress) -> Outcome {
     let stop_requested = interrupt::flag()?;
     let loaded = LoadedModel::open(&arguments.model)?;

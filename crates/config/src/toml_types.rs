@@ -29,8 +29,8 @@ pub(crate) struct RunFile {
     /// The features, in the order of the network's fields.
     #[schemars(extend("minProperties" = 1, "examples" = [{ "user_id": "categorical" }]))]
     pub(crate) columns: IndexMap<String, Column>,
-    /// Lifetimes of the rows of id spaces, by the name of the id space: that of its column, unless columns share one. They
-    /// act where a training goes on from a model.
+    /// Lifetimes of the rows of id spaces, by the name of the id space: that of its column, unless columns share one.
+    /// They act where a training goes on from a model.
     #[schemars(extend("examples" = [{ "user_id": { "expire_after": 30 } }]))]
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub(crate) tables: IndexMap<String, Lifetime>,
@@ -76,8 +76,8 @@ pub(crate) struct Lifetime {
     pub(crate) capacity: Option<u32>,
 }
 
-/// The model that training goes on from: its weights, ids, scales and masks. Columns, tasks and network must be its own;
-/// values that are new in the training rows get rows of their own.
+/// The model that training goes on from: its weights, ids, scales and masks. Columns, tasks and network must be its
+/// own; values that are new in the training rows get rows of their own.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Start {
@@ -123,11 +123,11 @@ pub(crate) struct Data {
     /// Files, globs and folders of the training part, or of everything where split divides it.
     /// Relative paths start at the run file.
     pub(crate) train: Files,
-    /// Days of train to use, where its files are in folders named day=2026-11-28, date= or dt=: "2026-11-01..2026-11-14"
-    /// (either may be left out), or "last 7". Default: all.
+    /// Days of train to use, where its files are in folders named day=2026-11-28, date= or dt=:
+    /// "2026-11-01..2026-11-14" (either may be left out), or "last 7". Default: all.
     pub(crate) days: Option<String>,
-    /// First day that is too late for train, such as the day of the training; "last 7" are the days before it. Without it,
-    /// "last 7" ends with the latest day that there is.
+    /// First day that is too late for train, such as the day of the training; "last 7" are the days before it.
+    /// Without it, "last 7" ends with the latest day that there is.
     pub(crate) as_of: Option<String>,
     /// Files, globs and folders of the validation part.
     #[serde(default)]
@@ -305,12 +305,12 @@ pub(crate) struct Task {
     /// Column with the weight of each row in the task's loss and metrics, a finite number of at least 0; without it,
     /// every row counts once. (`weight` is the factor of the whole task.)
     pub(crate) weight_column: Option<String>,
-    /// Share of the training rows of label 0 to train on; probabilities are corrected for it exactly, and validation and
-    /// test rows stay whole. Default: all rows.
+    /// Share of the training rows of label 0 to train on; probabilities are corrected for it exactly, and validation
+    /// and test rows stay whole. Default: all rows.
     #[schemars(extend("exclusiveMinimum" = 0.0, "maximum" = 1.0))]
     pub(crate) negative_rate: Option<f64>,
-    /// Column with the share of rows of label 0 that the log has kept of rows like each one (1: all), for a log that was
-    /// sampled before; probabilities and metrics are those of all rows.
+    /// Column with the share of rows of label 0 that the log has kept of rows like each one (1: all), for a log that
+    /// was sampled before; probabilities and metrics are those of all rows.
     pub(crate) negative_rate_column: Option<String>,
     /// Labels that become known after a while, such as conversions.
     pub(crate) late: Option<Late>,
@@ -339,8 +339,8 @@ pub(crate) struct Late {
     pub(crate) attribution_days: f64,
     /// Moment up to which training and validation know conversions. Rows whose click is later are not used.
     pub(crate) as_of: Moment,
-    /// as_of of the training that start.model comes from: training rows teach what came since, each once. click_time is then
-    /// needed in every row, and tasks without late use the rows since.
+    /// as_of of the training that start.model comes from: training rows teach what came since, each once. click_time
+    /// is then needed in every row, and tasks without late use the rows since.
     pub(crate) since: Option<Moment>,
     /// Days after the click at which a row is a sample, for es_dfm and defer; default: a quarter of attribution_days.
     #[schemars(range(min = 0.0))]
@@ -361,20 +361,21 @@ pub(crate) enum LateMethod {
     Wait,
     /// A row that has not converted yet is a negative.
     AsNegatives,
-    /// Samples as negatives at the click and as positives at the conversion, with the importance weights of fake negatives
-    /// (FNW, Ktena et al. 2019).
+    /// Samples as negatives at the click and as positives at the conversion, with the importance weights of fake
+    /// negatives (FNW, Ktena et al. 2019).
     Fnw,
     /// The same samples without weights; probabilities are corrected by b / (1 - b) (FNC, Ktena et al. 2019).
     Fnc,
-    /// A row that has not converted yet counts by the chance that a conversion would be known, by the delays of older rows.
+    /// A row that has not converted yet counts by the chance that a conversion would be known, by the delays of older
+    /// rows.
     DelayDistribution,
     /// The same, where a second head predicts the rate of an exponential delay for each row (DFM, Chapelle 2014).
     Dfm,
-    /// Samples at elapsed_days, later conversions once more, with importance weights from two heads (ES-DFM, Yang et al.
-    /// 2021).
-    EsDfm,
-    /// The same, and rows without a conversion once more after attribution_days, with weights from one head (DEFER, Gu et
+    /// Samples at elapsed_days, later conversions once more, with importance weights from two heads (ES-DFM, Yang et
     /// al. 2021).
+    EsDfm,
+    /// The same, and rows without a conversion once more after attribution_days, with weights from one head (DEFER,
+    /// Gu et al. 2021).
     Defer,
     /// The final labels, whatever as_of: for comparisons on old logs only.
     Oracle,

@@ -48,8 +48,8 @@ impl DriftLevel {
 impl PopulationShift {
     /// Compares counts by bin; `None` if one of both has no values.
     ///
-    /// Without a change, `psi / (1/n + 1/m)` of `n` and `m` values is nearly chi-squared, with a degree of freedom fewer
-    /// than bins that are not empty.
+    /// Without a change, `psi / (1/n + 1/m)` of `n` and `m` values is nearly chi-squared, with a degree of freedom
+    /// fewer than bins that are not empty.
     pub fn of(before: &[u64], now: &[u64]) -> Option<PopulationShift> {
         let psi = stability_index(before, now)?;
         let total = |counts: &[u64]| counts.iter().sum::<u64>() as f64;

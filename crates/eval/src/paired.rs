@@ -108,11 +108,11 @@ pub fn difference_of_kind(
     difference_by_weight(kind, labels, first, second, Weights::NONE)
 }
 
-/// Returns the same where rows count by their weights, in the metric and in its standard error: a weight is a number of the
-/// row's, not a number of rows, so a row of weight 2 is as uncertain as one row.
+/// Returns the same where rows count by their weights, in the metric and in its standard error: a weight is a number
+/// of the row's, not a number of rows, so a row of weight 2 is as uncertain as one row.
 ///
-/// With weights the variance of a mean is `n / (n - 1) sum w^2 (x - mean)^2 / (sum w)^2`, which is that of `n` rows where
-/// all weights are alike.
+/// With weights the variance of a mean is `n / (n - 1) sum w^2 (x - mean)^2 / (sum w)^2`, which is that of `n` rows
+/// where all weights are alike.
 ///
 /// # Panics
 /// Panics if the numbers of scores and labels differ.

@@ -9,8 +9,8 @@ use ncs_readers::{Cache, CacheError, Prepared};
 /// Most rows that are counted; of more, an even sample.
 const MOST_ROWS: u64 = 200_000;
 
-/// Returns the distributions of the columns of the training rows, and of a model's scores of the validation rows (of the
-/// training rows where there are none).
+/// Returns the distributions of the columns of the training rows, and of a model's scores of the validation rows (of
+/// the training rows where there are none).
 ///
 /// # Errors
 /// The rows cannot be read.

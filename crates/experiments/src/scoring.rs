@@ -141,8 +141,8 @@ impl Rows {
     }
 }
 
-/// Returns the schema of rows of which the columns of weights, true probabilities and groups may be missing, and whether
-/// all labels are there.
+/// Returns the schema of rows of which the columns of weights, true probabilities and groups may be missing, and
+/// whether all labels are there.
 ///
 /// # Errors
 /// The columns of the rows cannot be read.

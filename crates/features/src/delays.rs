@@ -37,8 +37,8 @@ pub(crate) fn observe(
     Ok(())
 }
 
-/// Fits the rules of tasks to the delays of mature rows; without any, they keep the delays of the model that training goes
-/// on from, whose tasks are `base`.
+/// Fits the rules of tasks to the delays of mature rows; where these are too few, they keep the delays of the model
+/// that training goes on from, whose tasks are `base`.
 ///
 /// # Errors
 /// A task needs delays, and there are none; or it needs older rows than there are.
@@ -53,7 +53,7 @@ pub(crate) fn fit(
         };
         let earlier = base.get(t).and_then(|task| task.row_rules.late.as_ref());
         let earlier = earlier.filter(|earlier| !earlier.delays.is_empty());
-        if let Some(earlier) = earlier.filter(|_| delays.is_empty()) {
+        if let Some(earlier) = earlier.filter(|_| delays.is_few(late)) {
             late.delays = earlier.delays.clone();
             late.delays_of = earlier.delays_of.clone();
             continue;

@@ -1,7 +1,7 @@
 //! Distributions of columns and scores in a few bins, to compare later rows with those of the training.
 //!
-//! They are of encoded rows, so that training and serving have the same bins: numbers by tenths of the training rows, ids
-//! by the most frequent ones.
+//! They are of encoded rows, so that training and serving have the same bins: numbers by tenths of the training rows,
+//! ids by the most frequent ones.
 
 use crate::batch::{Batch, FieldIds};
 use crate::schema::{IdSpace, Schema};
@@ -80,6 +80,10 @@ impl Distribution {
         edges.dedup();
         // Nothing lies above the greatest number.
         edges.pop_if(|last| numbers.last().is_some_and(|most| *last >= *most));
+        if let (true, Some(&only)) = (edges.is_empty(), numbers.first()) {
+            // Other numbers than the only one have bins of their own.
+            edges = vec![only.next_down(), only];
+        }
         let mut found = Distribution {
             counts: vec![0; edges.len() + 1],
             bins: Bins::Edges(edges),
@@ -106,8 +110,8 @@ impl Distribution {
         }
     }
 
-    /// Returns the bin of a value, that of missing ones behind all others; `None` where a field has ids and the bins are of
-    /// numbers, or the other way round.
+    /// Returns the bin of a value, that of missing ones behind all others; `None` where a field has ids and the bins
+    /// are of numbers, or the other way round.
     fn bin(&self, value: Value) -> Option<usize> {
         match (value, &self.bins) {
             (Value::Missing, _) => Some(self.counts.len()),
@@ -337,7 +341,12 @@ mod tests {
         assert_eq!(found.bins, Bins::Edges(vec![0.0]));
         assert_eq!(found.counts, [95, 5]);
         let one = Distribution::of_numbers(vec![3.0; 4]);
-        assert_eq!((one.bins, one.counts), (Bins::Edges(vec![]), vec![4]));
+        assert_eq!(one.counts, [0, 4, 0]);
+        let mut later = one.emptied();
+        [2.0, 3.0, 4.0]
+            .into_iter()
+            .for_each(|x| later.add_number(x));
+        assert_eq!(later.counts, [1, 1, 1]);
         let none = Distribution::of_numbers(vec![f32::NAN; 2]);
         assert_eq!((none.counts, none.missing), (vec![0], 2));
     }
@@ -345,7 +354,9 @@ mod tests {
     #[test]
     fn frequent_ids_have_bins_and_an_erased_one_has_none() {
         let mut sample = Sample::default();
-        (1..=40).for_each(|id| drop(sample.ids.insert(id, 100 - u64::from(id))));
+        sample
+            .ids
+            .extend((1..=40).map(|id| (id, 100 - u64::from(id))));
         sample.missing = 3;
         let mut found = sample.finish();
         let Bins::Ids(ids) = &found.bins else {

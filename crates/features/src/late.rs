@@ -21,8 +21,8 @@ pub struct LateRules {
     pub window: f64,
     /// Moment up to which training knows conversions, in seconds since 1970.
     pub as_of: f64,
-    /// Moment up to which an earlier training knew conversions, in seconds since 1970: only what came since is used. `None`:
-    /// everything up to `as_of`.
+    /// Moment up to which an earlier training knew conversions, in seconds since 1970: only what came since is used.
+    /// `None`: everything up to `as_of`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<f64>,
     /// Use of the rows that are not mature.
@@ -56,7 +56,8 @@ fn is_zero(number: &f64) -> bool {
 pub enum LateMethod {
     /// Their labels are unknown: a waiting window.
     Wait,
-    /// Their labels are the final ones that the file holds, for comparisons on old logs: it sees what comes after `as_of`.
+    /// Their labels are the final ones that the file holds, for comparisons on old logs: it sees what comes after
+    /// `as_of`.
     Oracle,
     /// A row that has not converted yet is a negative.
     AsNegatives,
@@ -169,7 +170,8 @@ impl LateRules {
         self.samples(label, delay, age) == Samples::default()
     }
 
-    /// Returns the samples of a row in a stream of days, from its label as it was known at `as_of`, its delay and its age.
+    /// Returns the samples of a row in a stream of days, from its label as it was known at `as_of`, its delay and its
+    /// age.
     ///
     /// A row is a sample `elapsed` after its click (for fake negatives at once, as a negative) and once more when its
     /// conversion comes; for [`LateMethod::Defer`] every row once more, at its conversion or after the window. At
@@ -239,6 +241,10 @@ impl LateRules {
     }
 }
 
+/// So much of a window may be missing of the window before the last: the first row of a log comes some time after its
+/// beginning.
+const SLACK: f64 = 0.05;
+
 /// The fewest delays of a value that has a distribution of its own.
 const FEWEST_OF_VALUE: usize = 50;
 
@@ -272,7 +278,7 @@ impl DelaySample {
 
     /// Returns true if immature rows need more of the window before than there is ([`LateRules::samples`]).
     pub fn is_short(&self, late: &LateRules) -> bool {
-        let reaches = f64::from(self.rows.oldest) >= 2.0 - late.elapsed;
+        let reaches = f64::from(self.rows.oldest) >= 2.0 - late.elapsed - SLACK;
         let is_whole = reaches && self.rows.lending > 0;
         let needs_it = late.method.is_of_stream() && late.since.is_none();
         needs_it && self.rows.immature > 0 && !is_whole
@@ -290,6 +296,11 @@ impl DelaySample {
     /// Returns true if there are none.
     pub fn is_empty(&self) -> bool {
         self.all.is_empty()
+    }
+
+    /// Returns true if the delays of an earlier model say more: there are none, or few that came since its training.
+    pub fn is_few(&self, late: &LateRules) -> bool {
+        self.is_empty() || (late.since.is_some() && self.all.len() < FEWEST_OF_VALUE)
     }
 }
 

@@ -75,8 +75,8 @@ fn negative_rates(task: &Task, block: &Block, labels: &mut [f32]) -> Result<Vec<
     Ok(rates)
 }
 
-/// Returns delays and ages of rows, and the chance that a conversion is known; a conversion after the attribution window
-/// is none.
+/// Returns delays and ages of rows, and the chance that a conversion is known; a conversion after the attribution
+/// window is none.
 fn times(task: &Task, block: &Block, labels: &mut [f32]) -> Result<[Vec<f32>; 3], EncodeError> {
     let Some(late) = &task.row_rules.late else {
         return Ok([Vec::new(), Vec::new(), Vec::new()]);

@@ -1,6 +1,6 @@
 //! Benchmarks of attention over a user's events: requests with 50 events of two attributes and 500 candidates with 8
-//! single fields, both tasks, one thread; the same request with the mean of the events, for comparison; and one training
-//! pass over 1,024 rows. `cargo bench -p ncs-model --bench attention`
+//! single fields, both tasks, one thread; the same request with the mean of the events, for comparison; and one
+//! training pass over 1,024 rows. `cargo bench -p ncs-model --bench attention`
 
 use divan::Bencher;
 use divan::counter::ItemsCount;

@@ -4,8 +4,9 @@
 //! sizes, the weight set of each task, and the BLAKE3 of every tensor. Of each table only the
 //! initialised rows are saved; every other row is the zero vector. The tensors of weight set `i` are
 //! `member.i.dense` (layers and heads, as [`crate::DenseLayout`]), `member.i.table.t.ids` and
-//! `member.i.table.t.values`; `life.table.t.*` tell when rows were last seen, where they have a lifetime; masks are `mask.t.fc_l`, one bit for each connection, as [`Mask::to_bytes`]. The rows of
-//! an optional self-test are in `self_test.json`, whose BLAKE3 is in the manifest.
+//! `member.i.table.t.values`; `life.table.t.*` tell when rows were last seen, where they have a lifetime; masks are
+//! `mask.t.fc_l`, one bit for each connection, as [`Mask::to_bytes`]. The rows of an optional self-test are in
+//! `self_test.json`, whose BLAKE3 is in the manifest.
 
 mod ancestry;
 mod exchange;
@@ -60,7 +61,8 @@ pub struct Artifact {
     pub shares: Vec<Shares>,
     /// The gradient agreement of each pair of tasks, if it was measured.
     pub agreements: Vec<Agreement>,
-    /// The trainings, calibrations and erasures since the first training, oldest first. Empty: it is as it was first trained.
+    /// The trainings, calibrations and erasures since the first training, oldest first. Empty: it is as it was first
+    /// trained.
     pub ancestry: Vec<Ancestor>,
     /// For each table, when its rows were last seen; of tables without a lifetime nothing. Empty: no table has one.
     pub lives: Vec<RowLives>,

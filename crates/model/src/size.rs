@@ -9,11 +9,12 @@ use crate::units::UnitOwners;
 /// The size of a network without its tables.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct NetworkSize {
-    /// Number of weights and biases of layers, heads, stitches and attention that some head uses; connections that every
-    /// task has pruned do not count.
+    /// Number of weights and biases of layers, heads, stitches and attention that some head uses; connections that
+    /// every task has pruned do not count.
     pub weights: f64,
     /// Number of multiply-adds to score one row for all tasks, without the
-    /// interaction of the field vectors and the attention over events: once for shared layers, and for each task under its mask.
+    /// interaction of the field vectors and the attention over events: once for shared layers, and for each task
+    /// under its mask.
     pub multiply_adds: f64,
 }
 

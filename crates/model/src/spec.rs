@@ -141,8 +141,8 @@ impl Spec {
             .map(|(f, _)| f)
     }
 
-    /// Iterates over the numeric fields and vectors that are direct inputs of the first layer, with the positions of their inputs
-    /// among all direct inputs.
+    /// Iterates over the numeric fields and vectors that are direct inputs of the first layer, with the positions of
+    /// their inputs among all direct inputs.
     pub fn number_fields(&self) -> impl Iterator<Item = (usize, Range<usize>)> + Clone {
         let fields = self.fields.iter().enumerate();
         let places = fields.scan(0, |end, (f, field)| {

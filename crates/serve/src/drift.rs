@@ -62,7 +62,8 @@ impl DriftCounts {
         }
     }
 
-    /// Returns the population stability index of a column since the version was loaded; `None` for fewer than 500 values.
+    /// Returns the population stability index of a column since the version was loaded; `None` for fewer than 500
+    /// values.
     pub fn column_index(&self, f: usize) -> Option<f64> {
         index(self.before.columns.get(f)?, &self.columns[f])
     }

@@ -1,8 +1,8 @@
 //! Comparison of two models on the validation rows: the paired difference of their tasks, and its standard error.
 //!
-//! For several tasks it is the mean of the differences (AUC, squared error, or relative squared error), each weighted by the root of the
-//! number of labels, as in the choice of the best step of a training; the errors of the tasks are assumed to be
-//! independent.
+//! For several tasks it is the mean of the differences (AUC, squared error, or relative squared error), each weighted
+//! by the root of the number of labels, as in the choice of the best step of a training; the errors of the tasks are
+//! assumed to be independent.
 
 use crate::error::TrainError;
 use crate::predict;
@@ -23,7 +23,8 @@ pub(crate) fn labels(rows: &Cache, tasks: &[Task]) -> Result<Vec<TaskPredictions
     Ok(found.tasks)
 }
 
-/// Returns the improvement of a task's `first` scores over its `second` on rows with these labels and weights, and the number of labels used.
+/// Returns the improvement of a task's `first` scores over its `second` on rows with these labels and weights, and
+/// the number of labels used.
 /// `None` if the labels do not allow a comparison.
 pub(crate) fn of_task(
     objective: Objective,

@@ -84,8 +84,8 @@ fn not_yet(z: f64, share_known: f64) -> RowLoss {
 pub struct HeadsLoss {
     /// The loss.
     pub loss: f64,
-    /// Its gradients with respect to the task's logit, and to those of the auxiliary heads; 0 for a head that the method lacks.
-    /// Importance weights are constants.
+    /// Its gradients with respect to the task's logit, and to those of the auxiliary heads; 0 for a head that the
+    /// method lacks. Importance weights are constants.
     pub gradients: [f64; 1 + MOST_HEADS],
 }
 
@@ -171,7 +171,8 @@ impl DelayLaw {
         }
     }
 
-    /// `-ln f(d)` of a delay, and its gradient with respect to the logarithm of the rate. It may be below 0: it is of a density.
+    /// `-ln f(d)` of a delay, and its gradient with respect to the logarithm of the rate. It may be below 0: it is of
+    /// a density.
     fn delay(&self, delay: f64) -> RowLoss {
         let of_limit = self.rate / self.rate.exp_m1();
         RowLoss {
@@ -192,9 +193,9 @@ impl DelayLaw {
     }
 }
 
-/// Yang et al. 2021: positives with the weight `1 + d`, negatives with `(1 + d) r`, where `d` is the chance of a conversion
-/// after the first sample, and `r` the chance that a row that was a negative then stays one. Two heads learn them
-/// from mature rows.
+/// Yang et al. 2021: positives with the weight `1 + d`, negatives with `(1 + d) r`, where `d` is the chance of a
+/// conversion after the first sample, and `r` the chance that a row that was a negative then stays one. Two heads
+/// learn them from mature rows.
 fn elapsed_time(rules: &LateRules, [z, d, r]: [f64; 3], known: Known) -> HeadsLoss {
     let samples = rules.samples(known.label, known.delay, known.age);
     let weight = 1.0 + sigmoid(d);

@@ -299,7 +299,8 @@ impl Funnel<'_> {
 }
 
 impl LateHeads<'_> {
-    /// Writes the gradients of the rows with respect to the logits of these heads, and adds the losses to that of the task.
+    /// Writes the gradients of the rows with respect to the logits of these heads, and adds the losses to that of the
+    /// task.
     fn learn(&self, rows: &[HeadRows<'_, f32>], gradients: &mut [&mut [f32]], losses: &mut [f64]) {
         let [Some(task), ..] = self.heads else { return };
         let scale = self.loss.scale();

@@ -231,8 +231,8 @@ fn mean_over_snapshot(
     sum.map(|sum| sum / (3 * GRID) as f64)
 }
 
-/// At the true probabilities, of the conversion and of what auxiliary heads predict, expected gradients are 0; without what the
-/// window before lends, samples are missing.
+/// At the true probabilities, of the conversion and of what auxiliary heads predict, expected gradients are 0;
+/// without what the window before lends, samples are missing.
 #[test]
 fn losses_of_a_stream_are_unbiased_over_a_snapshot() {
     let p = 0.3_f64;

@@ -6,9 +6,9 @@
 //! ```
 //!
 //! A training has a key, the hash of its settings, its rows and the training before; finished trainings and
-//! evaluations are kept by key in `steps.json`. Labels that come late are those that were known at the end of a training's
-//! last day; every day is evaluated on the final ones. So an interrupted backtest resumes, and one that is called again with
-//! later days only does these.
+//! evaluations are kept by key in `steps.json`. Labels that come late are those that were known at the end of a
+//! training's last day; every day is evaluated on the final ones. So an interrupted backtest resumes, and one that is
+//! called again with later days only does these.
 
 mod days;
 mod late;

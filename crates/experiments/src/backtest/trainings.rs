@@ -85,8 +85,8 @@ impl<'a> Trainings<'a> {
         &self.notes
     }
 
-    /// Returns the training on `days`, from scratch or going on from `parent`, done now unless it is finished. `None` if
-    /// these rows allow none, which is noted.
+    /// Returns the training on `days`, from scratch or going on from `parent`, done now unless it is finished. `None`
+    /// if these rows allow none, which is noted.
     pub(super) fn train(
         &mut self,
         days: RangeInclusive<usize>,

@@ -143,8 +143,8 @@ impl Importance {
     }
 }
 
-/// Measures the importance of every column on labelled rows. `progress` is called with the number of columns measured so
-/// far and the number of all.
+/// Measures the importance of every column on labelled rows. `progress` is called with the number of columns measured
+/// so far and the number of all.
 ///
 /// # Errors
 /// The rows cannot be read, a label is absent, or `stop` was set.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use ncs_features::{LateRules, Schema};
 
-/// Removes the group, the true labels and the numbers of rows that the rows lack from the schema; metrics that need them
-/// are omitted, or take each row once.
+/// Removes the group, the true labels and the numbers of rows that the rows lack from the schema; metrics that need
+/// them are omitted, or take each row once.
 pub(super) fn present(
     schema: &Arc<Schema>,
     file: &Path,

@@ -122,7 +122,7 @@ fn the_window_before_the_last_lends_by_its_rows() {
         ..rules(LateMethod::EsDfm)
     };
     let mut sample = DelaySample::default();
-    let ages = [0.1, 0.3, 0.9, 1.0, 1.2, 1.5, 1.74];
+    let ages = [0.1, 0.3, 0.9, 1.0, 1.2, 1.5, 1.6];
     ages.iter().for_each(|&age| sample.see(&es_dfm, age));
     assert!(sample.is_short(&es_dfm));
     sample.see(&es_dfm, 1.75);

@@ -19,8 +19,8 @@ pub const VERSION: u32 = 7;
 /// Version of files without behaviour sequences and auxiliary heads of late labels.
 const VECTORED: u32 = 6;
 
-/// Version of files without vectors that come with the rows, crosses, parts of times, second columns of features and tasks
-/// of values.
+/// Version of files without vectors that come with the rows, crosses, parts of times, second columns of features and
+/// tasks of values.
 const RATED: u32 = 5;
 
 /// Version of files without past counts and rates, and without ids by MurmurHash3.
