@@ -1,5 +1,6 @@
 //! `ncs drift`: later rows beside those that a model was trained on.
 
+pub use crate::drift_error::NoDistributions;
 use crate::error::Error;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -11,17 +12,6 @@ use ncs_model::Workspace;
 use ncs_train::predict;
 
 use crate::scoring::{self, EvaluationListener, LoadedModel, Rows, Stopped};
-
-/// Error: the model has nothing to compare with.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error(
-    "{model}: the model carries no distributions of its training rows: it was written by an earlier version. Train it again, or \
-     go on from it (ncs train --from)"
-)]
-pub struct NoDistributions {
-    /// Folder of the model.
-    pub model: String,
-}
 
 /// Compares rows with those of a model's training, column by column and score by score; where all labels are there,
 /// calibration and AUC too.
@@ -161,9 +151,7 @@ fn scores(
         ScoreDrift {
             shift: PopulationShift::of(&was.all_counts(), &is.all_counts()),
             mean: now.sums[at] / now.rows.max(1) as f64,
-            bins: bins(was, is, |bins, bin| {
-                edge_name(bins, bin, |edge| f64::from(edge))
-            }),
+            bins: bins(was, is, |bins, bin| edge_name(bins, bin, f64::from)),
             labels: of_task.map(labels),
             name,
         }

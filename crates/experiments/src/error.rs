@@ -18,7 +18,7 @@ use ncs_serve::telemetry::logs::LogsError;
 use ncs_serve::version::VersionError;
 use ncs_train::TrainError;
 
-use crate::drift::NoDistributions;
+use crate::drift_error::NoDistributions;
 use crate::recalibration_error::RecalibrationError;
 use crate::refused::Refused;
 use crate::score_file::ScoreFileError;

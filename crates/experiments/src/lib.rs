@@ -11,6 +11,7 @@ pub mod data_check;
 mod data_preview;
 mod distributions;
 pub mod drift;
+mod drift_error;
 pub mod error;
 mod exact_values;
 pub mod forget;
