@@ -42,7 +42,7 @@ pub(crate) fn plan(
     }
     let others = (0..tasks.len()).filter(|&t| t != conversion);
     for task in others.filter(|&t| tasks[t].population != Population::All) {
-        checks.note(&format!(
+        checks.note(format!(
             "training.loss = {name:?} joins tasks {:?} and {:?}; task {:?} is trained on the rows that it counts",
             tasks[click].name, tasks[conversion].name, tasks[task].name
         ));

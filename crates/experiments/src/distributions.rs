@@ -54,7 +54,9 @@ fn scored(
         true => scorer.score(batch, pass),
         false => scorer.score(&batch.select(rows), pass),
     };
-    scores.extend(schema.product().map(|product| product.of(&scores)));
+    let products = schema.products();
+    let of_products: Vec<_> = products.iter().map(|p| p.of(&scores)).collect();
+    scores.extend(of_products);
     scores
 }
 

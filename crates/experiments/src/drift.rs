@@ -76,7 +76,7 @@ impl Now {
     ) -> Result<Now, Error> {
         let scorer = &model.scorer;
         let (schema, has_labels) = scoring::present_schema(scorer.schema(), &rows, listener.note)?;
-        let product = schema.product();
+        let products = schema.products();
         let mut coverage = Coverage::new(&schema);
         let mut now = Now {
             rows: 0,
@@ -100,7 +100,8 @@ impl Now {
             if let Some(predictions) = &mut now.predictions {
                 predict::append(predictions, &batch, &scores);
             }
-            scores.extend(product.as_ref().map(|product| product.of(&scores)));
+            let of_products: Vec<_> = products.iter().map(|p| p.of(&scores)).collect();
+            scores.extend(of_products);
             let outputs = now.scores.iter_mut().zip(&mut now.sums).zip(&scores);
             for ((found, sum), scores) in outputs {
                 scores.iter().for_each(|&score| found.add_number(score));

@@ -124,8 +124,9 @@ fn scores(scorer: &Scorer, predictions: &Predictions) -> Vec<Distribution> {
     let tasks = predictions.tasks.iter();
     let mut scores: Vec<Vec<f32>> = tasks.map(|task| task.scores.clone()).collect();
     scorer.calibrate(&mut scores);
-    let product = scorer.schema().product();
-    scores.extend(product.map(|product| product.of(&scores)));
+    let products = scorer.schema().products();
+    let of_products: Vec<_> = products.iter().map(|p| p.of(&scores)).collect();
+    scores.extend(of_products);
     scores.into_iter().map(Distribution::of_numbers).collect()
 }
 

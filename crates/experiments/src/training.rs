@@ -15,8 +15,7 @@ use ncs_collective::{Collective, Solo, Wait};
 use ncs_config::{RunFile, RunFileError, RunPlan};
 use ncs_eval::note::Note;
 use ncs_eval::{
-    MetricSettings, Metrics, PartColumns, Predictions, Resampling, RunReport, TaskPredictions,
-    render_html,
+    MetricSettings, Metrics, PartColumns, Predictions, Resampling, RunReport, render_html,
 };
 use ncs_features::ColumnCoverage;
 use ncs_model::{Scorer, Workspace, tensor_file};

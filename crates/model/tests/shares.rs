@@ -94,6 +94,7 @@ fn pass(model: &Model<f64>, batch: &Batch, share: Share, n_threads: usize) -> Pa
     };
     let dropout = Dropout {
         rate: 0.3,
+        field_rate: 0.2,
         rng: CounterRng::new(6, "dropout"),
     };
     let mut workspace = Workspace::of_share(n_threads, share);

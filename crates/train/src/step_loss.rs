@@ -74,8 +74,7 @@ impl<'a> StepLoss<'a> {
     ) -> StepLoss<'a> {
         let place = |task: usize| heads.iter().position(|&head| head == task);
         let product = coupling.product;
-        let product =
-            product.map(|loss| ProductBatch::new(loss, batch, heads, |task| weight(task)));
+        let product = product.map(|loss| ProductBatch::new(loss, batch, heads, &weight));
         let funnel = coupling.funnel.map(|loss| Funnel {
             loss: FunnelBatch::new(
                 loss,

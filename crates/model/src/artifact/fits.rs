@@ -134,7 +134,7 @@ fn check_distributions(manifest: &Manifest) -> Result<(), String> {
     let Some(found) = &manifest.distributions else {
         return Ok(());
     };
-    let n_scores = manifest.schema.tasks.len() + usize::from(manifest.schema.product().is_some());
+    let n_scores = manifest.schema.tasks.len() + manifest.schema.products().len();
     let mut all = found.columns.iter().chain(&found.scores);
     let fits = found.columns.len() == manifest.schema.fields.len()
         && found.scores.len() == n_scores
