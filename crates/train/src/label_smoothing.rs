@@ -13,7 +13,6 @@
 //! assert!((smoothing.label(0.0, 0.0) - 0.02).abs() < 1e-12);
 //! ```
 
-use crate::plan::TrainPlan;
 use ncs_features::LabelCounts;
 use ncs_model::sigmoid;
 
@@ -42,9 +41,9 @@ impl LabelSmoothing {
     }
 }
 
-/// Returns the smoothing of each task; empty if none is asked for. A task whose labels are all alike has none.
-pub(crate) fn of_tasks(plan: &TrainPlan, counts: &LabelCounts) -> Vec<Option<LabelSmoothing>> {
-    let shares = plan.label_smoothing.iter().zip(&counts.tasks);
+/// Returns the smoothing of each task by its share; empty if none is asked for. A task whose labels are all alike has none.
+pub(crate) fn of_tasks(shares: &[f64], counts: &LabelCounts) -> Vec<Option<LabelSmoothing>> {
+    let shares = shares.iter().zip(&counts.tasks);
     let of_task = |(&share, counts): (&f64, &ncs_features::TaskCounts)| {
         let rate = counts.weighted_rate();
         let can_smooth = share > 0.0 && rate > 0.0 && rate < 1.0;

@@ -243,7 +243,10 @@ impl Run<'_> {
                 &id_dropout,
             )?,
             id_dropout,
-            smoothings: label_smoothing::of_tasks(self.plan, self.train.label_counts()),
+            smoothings: label_smoothing::of_tasks(
+                &self.plan.label_smoothing,
+                self.train.label_counts(),
+            ),
             bias_counts: self.train.label_counts(),
             initial_rows: self.initial_rows,
             earlier: self.earlier,

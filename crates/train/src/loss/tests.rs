@@ -336,7 +336,8 @@ fn smoothed_labels_have_the_mean_of_the_labels_and_bound_the_logit() {
     let sum: f64 = (0..rows.len())
         .map(|row| batch.row(row, (0.05_f64 / 0.95).ln()).unwrap().gradient)
         .sum();
-    assert!(sum.abs() < 1e-9, "{sum}");
+    // Rates are of single precision.
+    assert!(sum.abs() < 1e-6, "{sum}");
 }
 
 #[test]

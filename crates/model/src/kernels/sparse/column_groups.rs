@@ -1,12 +1,10 @@
 //! Gradients of kept weights, four columns of the layer at a time.
 
-#[cfg(target_arch = "x86_64")]
-use super::avx512_half;
+mod half;
+
 use super::buckets::blocks;
-use super::half::{HalfLanes, widened};
 use super::pattern::{NONE, SparsityPattern};
 use crate::kernels::simd::{Kernel, Parts, Simd, Vector, prefetch_lanes};
-use crate::kernels::simd_level::Isa;
 use crate::kernels::{LANES, Lanes, SimdLevel};
 use crate::number::Real;
 use std::ops::Range;
@@ -124,63 +122,6 @@ impl ColumnGroups {
                     sums,
                 },
             );
-        }
-    }
-}
-
-impl ColumnGroups {
-    /// Adds the sums over all tiles, of inputs and gradients in half precision.
-    ///
-    /// # Panics
-    /// If a slice has a wrong length.
-    pub(super) fn add_half(
-        &self,
-        level: SimdLevel,
-        n_tiles: usize,
-        x: &[HalfLanes],
-        dy: &[HalfLanes],
-        sums: &mut [f32],
-    ) {
-        assert_eq!(sums.len(), self.steps.len() * GROUP);
-        assert_eq!(x.len(), n_tiles * self.inputs);
-        assert_eq!(dy.len(), n_tiles * self.outputs);
-        // Two tiles at a time, so that each sum over lanes is of as many products as in single precision.
-        let x = x.chunks(2 * self.inputs.max(1));
-        for (x, dy) in x.zip(dy.chunks(2 * self.outputs.max(1))) {
-            match level.isa() {
-                #[cfg(target_arch = "x86_64")]
-                Isa::Avx512 if level.has_half() => {
-                    let n_tiles = dy.len() / self.outputs;
-                    // SAFETY: the processor has AVX-512 with bfloat16, and the lengths were checked.
-                    unsafe {
-                        match n_tiles {
-                            1 => avx512_half::weight_gradient::<1>(self, x, dy, sums),
-                            _ => avx512_half::weight_gradient::<2>(self, x, dy, sums),
-                        }
-                    }
-                }
-                _ => self.add_half_portable(x, dy, sums),
-            }
-        }
-    }
-
-    /// Adds the sums of some tiles with plain arithmetic: the reference for the fast kernel, and the fallback.
-    fn add_half_portable(&self, x: &[HalfLanes], dy: &[HalfLanes], sums: &mut [f32]) {
-        let tiles = x.chunks_exact(self.inputs);
-        for (x, dy) in tiles.zip(dy.chunks_exact(self.outputs)) {
-            let mut sums = sums.iter_mut();
-            let mut steps = self.steps.iter();
-            for group in &self.groups {
-                for inputs in steps.by_ref().take(group.n_steps) {
-                    let columns = inputs.iter().zip(group.outputs);
-                    for ((&input, output), sum) in columns.zip(sums.by_ref()) {
-                        let x = &x[group.first_input + usize::from(input)].0;
-                        let pairs = x.iter().zip(&dy[output].0);
-                        let products = pairs.map(|(&x, &dy)| widened(x) * widened(dy));
-                        *sum += products.sum::<f32>();
-                    }
-                }
-            }
         }
     }
 }

@@ -1,50 +1,9 @@
-//! Numbers of half precision (bfloat16), and a layer whose weights do not change, for scoring.
+//! A layer in half precision whose weights do not change, for scoring.
 
 use super::SparsityPattern;
+use super::half_lanes::HalfLanes;
 use super::half_pairs::{HalfOperands, HalfOutputs, HalfPairs, HalfStart};
-use crate::kernels::simd_level::Isa;
-use crate::kernels::{LANES, Lanes, SimdLevel};
-
-/// One feature of the 64 rows of a tile as bfloat16: the upper half of a single-precision number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(C, align(64))]
-pub struct HalfLanes(pub [u16; LANES]);
-
-impl HalfLanes {
-    /// Rounds each number to the nearest bfloat16.
-    pub fn of(lanes: &Lanes<f32>) -> HalfLanes {
-        HalfLanes(lanes.0.map(rounded))
-    }
-}
-
-/// Rounds tiles to half precision.
-///
-/// # Panics
-/// If the lengths of the slices differ.
-pub fn narrow(level: SimdLevel, x: &[Lanes<f32>], y: &mut [HalfLanes]) {
-    assert_eq!(x.len(), y.len(), "other tiles");
-    match level.isa() {
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 if level.has_half() => {
-            // SAFETY: the processor has AVX-512 with bfloat16, and the lengths are the same.
-            unsafe { super::avx512_half::narrow(x, y) }
-        }
-        _ => y.iter_mut().zip(x).for_each(|(y, x)| *y = HalfLanes::of(x)),
-    }
-}
-
-/// Returns the nearest bfloat16, ties to even; NaN stays NaN.
-pub(super) fn rounded(x: f32) -> u16 {
-    if x.is_nan() {
-        return 0x7fc0;
-    }
-    let bits = x.to_bits();
-    ((bits + 0x7fff + (bits >> 16 & 1)) >> 16) as u16
-}
-
-pub(super) fn widened(half: u16) -> f32 {
-    f32::from_bits(u32::from(half) << 16)
-}
+use crate::kernels::{Lanes, SimdLevel};
 
 /// A layer's kept connections as pairs of inputs, with their weights. Built once for a mask and its
 /// weights.
@@ -109,17 +68,9 @@ impl HalfProduct {
 mod tests {
     use super::*;
     use crate::counter_rng::CounterRng;
+    use crate::kernels::LANES;
     use crate::kernels::sparse::WeightGradient;
-
-    #[test]
-    fn numbers_are_rounded_to_the_nearest() {
-        assert_eq!(widened(rounded(1.0)), 1.0);
-        // 1 + 2^-8 lies between 1 and 1 + 2^-7; the even one is 1.
-        assert_eq!(widened(rounded(1.0 + 0.5_f32.powi(8))), 1.0);
-        assert_eq!(widened(rounded(1.003_91)), 1.007_812_5);
-        assert!(widened(rounded(f32::NAN)).is_nan());
-        assert_eq!(widened(rounded(f32::MAX)), f32::INFINITY);
-    }
+    use crate::kernels::sparse::half_lanes::{narrow, rounded};
 
     /// Returns the product of one output in one lane, and the sum of the sizes of its terms.
     fn exact(

@@ -3,9 +3,12 @@
 //! The processor's dot product of bfloat16 takes two inputs at a time. Inputs that are used by the same outputs
 //! form pairs, so that only incomplete pairs waste a multiplication.
 
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+
 use super::SparsityPattern;
 use super::buckets::GROUP;
-use super::half::{HalfLanes, rounded, widened};
+use super::half_lanes::{HalfLanes, rounded, widened};
 use super::pattern::NONE;
 use crate::kernels::simd_level::Isa;
 use crate::kernels::{Lanes, SimdLevel};
@@ -225,7 +228,7 @@ impl HalfPairs {
                 #[cfg(target_arch = "x86_64")]
                 Isa::Avx512 if level.has_half() => {
                     // SAFETY: the processor has AVX-512 with bfloat16, and the lengths were checked.
-                    unsafe { super::avx512_half::product(product) }
+                    unsafe { avx512::product(product) }
                 }
                 _ => product.run_portable(),
             }

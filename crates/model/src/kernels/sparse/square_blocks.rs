@@ -1,11 +1,9 @@
 //! Gradients of all weights of a layer, in squares of four inputs and four outputs.
 
-#[cfg(target_arch = "x86_64")]
-use super::avx512_half;
-use super::half::{HalfLanes, widened};
+mod half;
+
 use super::pattern::{NONE, SparsityPattern};
 use crate::kernels::simd::{Kernel, Simd, Vector};
-use crate::kernels::simd_level::Isa;
 use crate::kernels::{LANES, Lanes, SimdLevel};
 use crate::number::Real;
 
@@ -91,65 +89,6 @@ impl SquareBlocks {
                     sums,
                 },
             );
-        }
-    }
-}
-
-impl SquareBlocks {
-    /// Adds the sums over all tiles, of inputs and gradients in half precision.
-    ///
-    /// # Panics
-    /// If a slice has a wrong length.
-    pub(super) fn add_half(
-        &self,
-        level: SimdLevel,
-        n_tiles: usize,
-        x: &[HalfLanes],
-        dy: &[HalfLanes],
-        sums: &mut [f32],
-    ) {
-        assert_eq!(x.len(), n_tiles * self.inputs);
-        assert_eq!(dy.len(), n_tiles * self.outputs);
-        let n_squares = self.inputs.div_ceil(SIDE) * self.outputs.div_ceil(SIDE);
-        assert_eq!(sums.len(), n_squares * SIDE * SIDE);
-        let x = x.chunks(TILES * self.inputs.max(1));
-        for (x, dy) in x.zip(dy.chunks(TILES * self.outputs.max(1))) {
-            let squares = self.each().zip(sums.as_chunks_mut().0);
-            for ((input, output), sums) in squares {
-                let sides = [side(input, self.inputs), side(output, self.outputs)];
-                match level.isa() {
-                    #[cfg(target_arch = "x86_64")]
-                    Isa::Avx512 if level.has_half() => {
-                        // SAFETY: the processor has AVX-512 with bfloat16; the sides are features of the tiles, of which
-                        // `x` and `dy` have as many.
-                        unsafe {
-                            let widths = [self.inputs, self.outputs];
-                            avx512_half::square(widths, sides, x, dy, sums);
-                        }
-                    }
-                    _ => self.add_half_portable(sides, x, dy, sums),
-                }
-            }
-        }
-    }
-
-    /// Adds the sums of a square with plain arithmetic: the reference for the fast kernel, and the fallback.
-    fn add_half_portable(
-        &self,
-        [rows, columns]: [[usize; SIDE]; 2],
-        x: &[HalfLanes],
-        dy: &[HalfLanes],
-        sums: &mut [f32; SIDE * SIDE],
-    ) {
-        let tiles = x.chunks_exact(self.inputs);
-        for (x, dy) in tiles.zip(dy.chunks_exact(self.outputs)) {
-            for (sums, row) in sums.chunks_exact_mut(SIDE).zip(rows) {
-                for (sum, column) in sums.iter_mut().zip(columns) {
-                    let pairs = x[row].0.iter().zip(&dy[column].0);
-                    let products = pairs.map(|(&x, &dy)| widened(x) * widened(dy));
-                    *sum += products.sum::<f32>();
-                }
-            }
         }
     }
 }

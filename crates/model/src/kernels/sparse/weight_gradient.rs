@@ -1,7 +1,7 @@
 //! Gradients of the kept weights: inputs times gradients of outputs, summed over rows.
 
 use super::column_groups::ColumnGroups;
-use super::half::HalfLanes;
+use super::half_lanes::HalfLanes;
 use super::pattern::{self, SparsityPattern};
 use super::square_blocks::{self, SquareBlocks};
 use crate::kernels::{Lanes, SimdLevel};

@@ -1,25 +1,10 @@
-//! The products in half precision for AVX-512 with bfloat16: the 64 lanes of a tile are two vectors of
-//! inputs and four vectors of sums.
+//! The product for AVX-512 with bfloat16: the 64 lanes of a tile are two vectors of inputs and four vectors of sums.
 
-use super::buckets::GROUP;
-use super::column_groups::ColumnGroups;
-use super::half::HalfLanes;
-use super::half_pairs::{HalfOutputs, HalfStart, HalfTile, PATTERNS};
-use crate::kernels::simd::Vector;
-use crate::kernels::{LANES, Lanes};
+use super::{HalfOutputs, HalfStart, HalfTile, PATTERNS};
+use crate::kernels::LANES;
+use crate::kernels::sparse::buckets::GROUP;
+use crate::kernels::sparse::half_lanes::avx512::{VECTOR, dot, unroll};
 use std::arch::x86_64::*;
-
-/// Number of lanes in a vector of inputs.
-const VECTOR: usize = 32;
-
-/// Repeats a block for each value of a constant. Arrays that are indexed by constants only stay in registers,
-/// which loops do not guarantee.
-macro_rules! unroll {
-    ($name:ident in [$($value:literal)*] $body:block) => {{$({
-        const $name: usize = $value;
-        $body
-    })*}};
-}
 
 /// Computes one tile of [`super::HalfPairs::run`].
 ///
@@ -175,41 +160,6 @@ unsafe fn store(buffer: *mut f32, n: usize, sums: [[__m512; 4]; GROUP]) {
     }
 }
 
-/// Rounds tiles to half precision.
-///
-/// # Safety
-/// The processor must have AVX-512 (F, BW, DQ, VL, BF16), and the slices the same length.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
-pub(super) unsafe fn narrow(x: &[Lanes<f32>], y: &mut [HalfLanes]) {
-    for (x, y) in x.iter().zip(y) {
-        let (x, y) = (x.0.as_ptr(), y.0.as_mut_ptr());
-        // SAFETY: both are 64 numbers, aligned to cache lines.
-        unsafe {
-            unroll!(W in [0 1] {
-                let low = _mm512_load_ps(x.add(W * VECTOR));
-                let high = _mm512_load_ps(x.add(W * VECTOR + 16));
-                let halves = _mm512_cvtne2ps_pbh(high, low);
-                let halves = std::mem::transmute::<__m512bh, __m512i>(halves);
-                _mm512_store_si512(y.add(W * VECTOR).cast(), halves);
-            });
-        }
-    }
-}
-
-/// Returns `sum + a . b`, with two terms in each lane.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
-fn dot(sum: __m512, a: __m512i, b: __m512i) -> __m512 {
-    // SAFETY: both are 64 bytes of which every pattern is valid.
-    let (a, b) = unsafe {
-        (
-            std::mem::transmute::<__m512i, __m512bh>(a),
-            std::mem::transmute::<__m512i, __m512bh>(b),
-        )
-    };
-    _mm512_dpbf16_ps(sum, a, b)
-}
-
 /// Writes the sums of the `n` outputs from `first`, rectified or not.
 ///
 /// # Safety
@@ -277,99 +227,4 @@ unsafe fn write(y: &mut HalfOutputs<'_>, output: usize, sums: [__m512; 4]) {
             }
         }
     }
-}
-
-/// Adds the gradients of kept weights over `TILES` tiles, one or two, to `sums`.
-///
-/// # Safety
-/// The processor must have AVX-512 (F, BW, DQ, VL, BF16); `x` and `dy` hold `TILES` tiles of the layer's inputs and
-/// outputs, and `sums` one number for each column of each step.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
-pub(super) unsafe fn weight_gradient<const TILES: usize>(
-    columns: &ColumnGroups,
-    x: &[HalfLanes],
-    dy: &[HalfLanes],
-    sums: &mut [f32],
-) {
-    let (x, dy) = (x.as_ptr().cast::<u16>(), dy.as_ptr().cast::<u16>());
-    let mut sums = sums.as_mut_ptr();
-    let mut steps = columns.steps.as_ptr();
-    for group in &columns.groups {
-        // SAFETY: the inputs of a step are in its block and outputs exist, so `x` and `dy` hold them in each tile; the
-        // lengths of `steps` and `sums` are those of all groups together.
-        unsafe {
-            let x = x.add(group.first_input * LANES);
-            let mut gradients = [[[_mm512_setzero_si512(); 2]; 2]; 4];
-            unroll!(Q in [0 1 2 3] {
-                unroll!(T in [0 1] {
-                    if T < TILES {
-                        let dy = dy.add((T * columns.outputs + group.outputs[Q]) * LANES);
-                        gradients[Q][T][0] = _mm512_load_si512(dy.cast());
-                        gradients[Q][T][1] = _mm512_load_si512(dy.add(VECTOR).cast());
-                    }
-                });
-            });
-            for _ in 0..group.n_steps {
-                let inputs = *steps;
-                let mut products = [_mm512_setzero_ps(); 4];
-                unroll!(Q in [0 1 2 3] {
-                    let x = x.add(usize::from(inputs[Q]) * LANES);
-                    unroll!(T in [0 1] {
-                        if T < TILES {
-                            let x = x.add(T * columns.inputs * LANES);
-                            let low = _mm512_load_si512(x.cast());
-                            let high = _mm512_load_si512(x.add(VECTOR).cast());
-                            products[Q] = dot(products[Q], gradients[Q][T][0], low);
-                            products[Q] = dot(products[Q], gradients[Q][T][1], high);
-                        }
-                    });
-                });
-                <__m512 as Vector<f32>>::add_sums(products, sums);
-                steps = steps.add(1);
-                sums = sums.add(4);
-            }
-        }
-    }
-}
-
-/// Adds the gradients of the weights of a square, of 4 inputs and 4 outputs, over some tiles to `sums`. `widths` are the
-/// numbers of features of a tile, of `x` and of `dy`.
-///
-/// # Safety
-/// The processor must have AVX-512 (F, BW, DQ, VL, BF16); `sides` are features of the tiles, of which `x` and `dy` have as
-/// many.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
-pub(super) unsafe fn square(
-    [inputs, outputs]: [usize; 2],
-    [rows, columns]: [[usize; 4]; 2],
-    x: &[HalfLanes],
-    dy: &[HalfLanes],
-    sums: &mut [f32; 16],
-) {
-    let mut parts = [[_mm512_setzero_ps(); 4]; 4];
-    for tile in 0..dy.len() / outputs {
-        // SAFETY: the caller guarantees the features.
-        unsafe {
-            let x = x.as_ptr().add(tile * inputs);
-            let dy = dy.as_ptr().add(tile * outputs);
-            unroll!(W in [0 1] {
-                let mut gradients = [_mm512_setzero_si512(); 4];
-                unroll!(Q in [0 1 2 3] {
-                    let dy = dy.add(columns[Q]).cast::<u16>();
-                    gradients[Q] = _mm512_load_si512(dy.add(W * VECTOR).cast());
-                });
-                unroll!(P in [0 1 2 3] {
-                    let x = x.add(rows[P]).cast::<u16>();
-                    let x = _mm512_load_si512(x.add(W * VECTOR).cast());
-                    unroll!(Q in [0 1 2 3] {
-                        parts[P][Q] = dot(parts[P][Q], gradients[Q], x);
-                    });
-                });
-            });
-        }
-    }
-    unroll!(P in [0 1 2 3] {
-        // SAFETY: the processor has AVX-512, and there are 16 sums.
-        unsafe { <__m512 as Vector<f32>>::add_sums(parts[P], sums.as_mut_ptr().add(P * 4)) };
-    });
 }
