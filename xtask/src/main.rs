@@ -1,4 +1,4 @@
-//! Development commands of the workspace. CI runs `cargo xtask check`, `clients`, `wheel`, `site` and `mpi` for every change.
+//! Development commands of the workspace. CI runs `cargo xtask check`, `clients`, `wheel` and `site` for every change.
 
 mod attacks;
 mod check;
