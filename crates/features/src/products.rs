@@ -37,7 +37,7 @@ pub fn chain(tasks: &[Task], task: usize) -> Vec<usize> {
     chain
 }
 
-/// Returns the click and the conversion task of [`Schema::funnel`].
+/// Returns the click and the conversion task of [`crate::Schema::funnel`].
 pub fn funnel(tasks: &[Task]) -> Option<[usize; 2]> {
     let pair = |t: usize| match chain(tasks, t)[..] {
         [click, conversion] => Some([click, conversion]),
