@@ -156,7 +156,7 @@ pub struct Train {
     #[arg(long)]
     pub fresh: bool,
     /// Started by mpirun or srun: end the job if a process does not answer for so long.
-    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = time_above_0)]
     pub rank_timeout: std::time::Duration,
 }
 
@@ -192,6 +192,20 @@ pub struct Rows {
     /// Worker threads (default: all cores).
     #[arg(long, value_name = "N", value_parser = at_least_1)]
     pub threads: Option<usize>,
+}
+
+/// A model, and rows to run it on.
+#[derive(Args, Clone, Debug)]
+pub struct ModelAndRows {
+    /// A folder written by ncs train, or the model in it.
+    #[arg(value_name = "MODEL")]
+    pub model: PathBuf,
+    #[command(flatten)]
+    #[expect(
+        missing_docs,
+        reason = "a comment here would replace the help of the command"
+    )]
+    pub rows: Rows,
 }
 
 /// `ncs inspect`
@@ -376,6 +390,15 @@ fn assignment(text: &str) -> Result<String, String> {
         Ok(text.to_owned())
     } else {
         Err(ncs_config::ASSIGNMENT_WANTED.to_owned())
+    }
+}
+
+/// Parses a time above 0, such as `90s` or `10m`.
+fn time_above_0(text: &str) -> Result<std::time::Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(time) if time.is_zero() => Err("it must be above 0".to_owned()),
+        Ok(time) => Ok(time),
+        Err(error) => Err(error.to_string()),
     }
 }
 

@@ -6,20 +6,17 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::{ReadingOptions, Rows, Run, at_least_1, rate, share};
+use super::{ModelAndRows, ReadingOptions, Rows, Run, at_least_1, rate, share};
 
 /// `ncs calibrate`
 #[derive(Args, Clone, Debug)]
 pub struct Calibrate {
-    /// A folder written by ncs train, or the model in it.
-    #[arg(value_name = "MODEL")]
-    pub model: PathBuf,
     #[command(flatten)]
     #[expect(
         missing_docs,
         reason = "a comment here would replace the help of the command"
     )]
-    pub rows: Rows,
+    pub input: ModelAndRows,
     /// Folder of the new model: new, empty, or a model to replace. Default: replace MODEL, atomically.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
@@ -232,15 +229,12 @@ mod tests {
 /// `ncs drift`
 #[derive(Args, Clone, Debug)]
 pub struct Drift {
-    /// A folder written by ncs train, or the model in it.
-    #[arg(value_name = "MODEL")]
-    pub model: PathBuf,
     #[command(flatten)]
     #[expect(
         missing_docs,
         reason = "a comment here would replace the help of the command"
     )]
-    pub rows: Rows,
+    pub input: ModelAndRows,
     /// Also write a page with pictures.
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,

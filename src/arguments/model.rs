@@ -4,20 +4,17 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Rows, at_least_1, score_file};
+use super::{ModelAndRows, at_least_1, score_file};
 
 /// `ncs evaluate`
 #[derive(Args, Clone, Debug)]
 pub struct Evaluate {
-    /// A folder written by ncs train, or the model in it.
-    #[arg(value_name = "MODEL")]
-    pub model: PathBuf,
     #[command(flatten)]
     #[expect(
         missing_docs,
         reason = "a comment here would replace the help of the command"
     )]
-    pub rows: Rows,
+    pub input: ModelAndRows,
     /// Evaluate also the rows of each value of this column. Can be repeated.
     #[arg(long = "slice", value_name = "COLUMN")]
     pub slices: Vec<String>,
@@ -29,15 +26,12 @@ pub struct Evaluate {
 /// `ncs importance`
 #[derive(Args, Clone, Debug)]
 pub struct Importance {
-    /// A folder written by ncs train, or the model in it.
-    #[arg(value_name = "MODEL")]
-    pub model: PathBuf,
     #[command(flatten)]
     #[expect(
         missing_docs,
         reason = "a comment here would replace the help of the command"
     )]
-    pub rows: Rows,
+    pub input: ModelAndRows,
     /// Maximum number of rows; a random sample if there are more.
     #[arg(long, value_name = "N", default_value_t = 50_000, value_parser = at_least_1)]
     pub sample: usize,
@@ -58,15 +52,12 @@ pub struct Importance {
 /// `ncs score`
 #[derive(Args, Clone, Debug)]
 pub struct Score {
-    /// A folder written by ncs train, or the model in it.
-    #[arg(value_name = "MODEL")]
-    pub model: PathBuf,
     #[command(flatten)]
     #[expect(
         missing_docs,
         reason = "a comment here would replace the help of the command"
     )]
-    pub rows: Rows,
+    pub input: ModelAndRows,
     /// Output file, .parquet or .csv.
     #[arg(long, value_name = "FILE", value_parser = score_file)]
     pub out: PathBuf,

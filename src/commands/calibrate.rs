@@ -14,7 +14,7 @@ use crate::arguments::daily::{Calibrate, CalibratorKind};
 use crate::interrupt;
 use crate::progress::{Progress, grouped};
 use crate::recalibration::{self, RecalibrationSettings};
-use crate::scoring::{EvaluationListener, LoadedModel, Rows};
+use crate::scoring::EvaluationListener;
 
 /// Fits new calibrators to labelled rows and writes the model with them.
 ///
@@ -40,25 +40,20 @@ pub fn make(
     progress: Progress,
     stop: &AtomicBool,
 ) -> Result<(Recalibration, PathBuf), Error> {
-    let loaded = LoadedModel::open(&arguments.model)?;
-    let folder = recalibration::target(&loaded, &arguments.model, arguments.out.as_deref())?;
-    let rows = Rows::Files {
-        files: model::files(&arguments.rows)?,
-        reading: model::reading(&arguments.rows),
-    };
+    let (loaded, rows, mut pass) = model::open(&arguments.input)?;
+    let folder = recalibration::target(&loaded, &arguments.input.model, arguments.out.as_deref())?;
     let settings = RecalibrationSettings {
         tasks: arguments.tasks.clone(),
         method: arguments.kind.map(method),
         min_labels: arguments.min_labels,
         time: arguments.time.clone(),
     };
-    let mut pass = model::pass(&arguments.rows);
     let mut job = progress.job("calibrate", None, "rows");
     let mut listener = EvaluationListener {
         // Groups and true probabilities are not needed here.
         note: &mut |_| {},
         advance: &mut |rows| job.advance(rows),
-        finish: &mut |encoded| model::log_notes(encoded, &arguments.rows, progress),
+        finish: &mut |encoded| model::log_notes(encoded, &arguments.input.rows, progress),
     };
     let made =
         recalibration::recalibrate(&loaded, rows, &settings, &mut pass, stop, &mut listener)?;

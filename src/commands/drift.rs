@@ -3,7 +3,7 @@
 use ncs_eval::{drift_text, render_drift_html};
 use ncs_experiments::drift;
 use ncs_experiments::progress::Progress;
-use ncs_experiments::scoring::{EvaluationListener, LoadedModel, Rows};
+use ncs_experiments::scoring::EvaluationListener;
 use ncs_model::tensor_file;
 
 use super::{Outcome, model, print, print_json};
@@ -17,17 +17,12 @@ use crate::interrupt;
 /// asked to stop.
 pub fn run(arguments: &Drift, progress: Progress) -> Outcome {
     let stop_requested = interrupt::flag()?;
-    let loaded = LoadedModel::open(&arguments.model)?;
-    let rows = Rows::Files {
-        files: model::files(&arguments.rows)?,
-        reading: model::reading(&arguments.rows),
-    };
-    let mut pass = model::pass(&arguments.rows);
+    let (loaded, rows, mut pass) = model::open(&arguments.input)?;
     let mut job = progress.job("drift", None, "rows");
     let mut listener = EvaluationListener {
         note: &mut |text| progress.log(&text),
         advance: &mut |rows| job.advance(rows),
-        finish: &mut |encoded| model::log_notes(encoded, &arguments.rows, progress),
+        finish: &mut |encoded| model::log_notes(encoded, &arguments.input.rows, progress),
     };
     let found = drift::drift(&loaded, rows, &mut pass, stop_requested, &mut listener)?;
     job.finish();

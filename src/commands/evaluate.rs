@@ -4,7 +4,7 @@ use ncs_eval::render::fixed;
 use ncs_eval::report::ResultTable;
 use ncs_eval::{RunReport, render_text, text_table};
 use ncs_experiments::progress::{Progress, grouped};
-use ncs_experiments::scoring::{self, Evaluation, EvaluationListener, LoadedModel, Rows};
+use ncs_experiments::scoring::{self, Evaluation, EvaluationListener};
 use ncs_experiments::slices::SliceMetrics;
 use ncs_model::Scorer;
 
@@ -18,17 +18,12 @@ use crate::interrupt;
 /// The model or the rows cannot be read, a row has no score, a label is absent, or it was asked to stop.
 pub fn run(arguments: &Evaluate, progress: Progress) -> Outcome {
     let stop_requested = interrupt::flag()?;
-    let loaded = LoadedModel::open(&arguments.model)?;
-    let rows = Rows::Files {
-        files: model::files(&arguments.rows)?,
-        reading: model::reading(&arguments.rows),
-    };
-    let mut pass = model::pass(&arguments.rows);
+    let (loaded, rows, mut pass) = model::open(&arguments.input)?;
     let mut job = progress.job("evaluate", None, "rows");
     let mut listener = EvaluationListener {
         note: &mut |text| progress.log(&text),
         advance: &mut |rows| job.advance(rows),
-        finish: &mut |encoded| model::log_notes(encoded, &arguments.rows, progress),
+        finish: &mut |encoded| model::log_notes(encoded, &arguments.input.rows, progress),
     };
     let evaluation = scoring::evaluate(
         &loaded,
@@ -49,9 +44,9 @@ pub fn run(arguments: &Evaluate, progress: Progress) -> Outcome {
 
 fn table(arguments: &Evaluate, scorer: &Scorer, evaluation: Evaluation) -> String {
     let name = scorer.spec().plan.kind.name().to_owned();
-    let rows = arguments.rows.data.join(" ");
+    let rows = arguments.input.rows.data.join(" ");
     let table = ResultTable::of_metrics(
-        &format!("{} on {rows}", arguments.model.display()),
+        &format!("{} on {rows}", arguments.input.model.display()),
         &[(name, evaluation.metrics)],
     );
     render_text(&RunReport {

@@ -6,7 +6,7 @@ use ncs_eval::render::fixed;
 use ncs_eval::text_table;
 use ncs_experiments::importance::{self, ImportanceSettings, TaskImportance};
 use ncs_experiments::progress::{Progress, grouped};
-use ncs_experiments::scoring::{EvaluationListener, LoadedModel, Rows};
+use ncs_experiments::scoring::EvaluationListener;
 
 use super::{Outcome, model, print, print_json};
 use crate::arguments::Importance;
@@ -23,7 +23,7 @@ const BAR: f64 = 24.0;
 pub fn run(arguments: &Importance, progress: Progress) -> Outcome {
     let found = measure(arguments, progress, interrupt::flag()?)?;
     if arguments.report {
-        let page = found.add_to_report(&arguments.model)?;
+        let page = found.add_to_report(&arguments.input.model)?;
         progress.log(&format!("added to {}", page.display()));
     }
     if arguments.json {
@@ -42,22 +42,17 @@ pub fn measure(
     progress: Progress,
     stop: &AtomicBool,
 ) -> Result<importance::Importance, Error> {
-    let loaded = LoadedModel::open(&arguments.model)?;
-    let rows = Rows::Files {
-        files: model::files(&arguments.rows)?,
-        reading: model::reading(&arguments.rows),
-    };
+    let (loaded, rows, mut pass) = model::open(&arguments.input)?;
     let settings = ImportanceSettings {
         rows: arguments.sample,
         repeats: arguments.repeats,
         seed: arguments.seed,
     };
-    let mut pass = model::pass(&arguments.rows);
     let mut job = progress.job("read", None, "rows");
     let mut listener = EvaluationListener {
         note: &mut |_| {},
         advance: &mut |rows| job.advance(rows),
-        finish: &mut |encoded| model::log_notes(encoded, &arguments.rows, progress),
+        finish: &mut |encoded| model::log_notes(encoded, &arguments.input.rows, progress),
     };
     let mut columns = progress.job("permute", None, "columns");
     let mut advance = |done, _| columns.reach(done);

@@ -2,13 +2,27 @@
 
 use std::path::{Path, PathBuf};
 
+use ncs_experiments::error::Error;
 use ncs_experiments::progress::Progress;
-use ncs_experiments::scoring;
+use ncs_experiments::scoring::{self, LoadedModel};
 use ncs_model::Workspace;
 use ncs_readers::{Encoded, Encoding, ReadError, Reading};
 
 use super::{encoding, file_format};
-use crate::arguments::Rows;
+use crate::arguments::{ModelAndRows, Rows};
+
+/// Opens a model and the rows to run it on, with a workspace of the number of threads in the arguments.
+///
+/// # Errors
+/// The model cannot be read, or a file or folder is not there.
+pub(super) fn open(input: &ModelAndRows) -> Result<(LoadedModel, scoring::Rows, Workspace), Error> {
+    let loaded = LoadedModel::open(&input.model)?;
+    let rows = scoring::Rows::Files {
+        files: files(&input.rows)?,
+        reading: reading(&input.rows),
+    };
+    Ok((loaded, rows, pass(&input.rows)))
+}
 
 /// The files that the arguments name; relative paths start at the working folder.
 pub(super) fn files(rows: &Rows) -> Result<Vec<PathBuf>, ReadError> {

@@ -23,18 +23,18 @@ use crate::interrupt;
 /// or it was asked to stop; then nothing is written.
 pub fn run(arguments: &Score, progress: Progress) -> Outcome {
     let stop_requested = interrupt::flag()?;
-    let loaded = LoadedModel::open(&arguments.model)?;
-    let files = model::files(&arguments.rows)?;
+    let loaded = LoadedModel::open(&arguments.input.model)?;
+    let files = model::files(&arguments.input.rows)?;
     refuse_own_input(&arguments.out, &files)?;
     let files = files_of_shard(files, arguments)?;
-    let mut pass = model::pass(&arguments.rows);
+    let mut pass = model::pass(&arguments.input.rows);
     let outputs = loaded.outputs();
     let keep = kept_columns(&arguments.keep, &outputs)?;
     let mut out = ScoreFile::create(&arguments.out, &keep, &outputs)?;
     let mut job = progress.job("score", None, "rows");
     let rows = Rows::Files {
         files,
-        reading: model::reading(&arguments.rows),
+        reading: model::reading(&arguments.input.rows),
     };
     let mut encoded = rows.encoded(Encoder::new(loaded.schema().clone()), false, &keep)?;
     let precision = if arguments.half {
@@ -59,7 +59,7 @@ pub fn run(arguments: &Score, progress: Progress) -> Outcome {
     refuse_other_number(out.rows(), encoded.rows_read())?;
     let n_rows = out.finish()?;
     job.finish();
-    model::log_notes(&encoded, &arguments.rows, progress)?;
+    model::log_notes(&encoded, &arguments.input.rows, progress)?;
     log_columns(progress, &columns);
     print(&format!("{}: {n_rows} rows\n", arguments.out.display()))
 }
@@ -76,7 +76,7 @@ fn files_of_shard(files: Vec<PathBuf>, arguments: &Score) -> Result<Vec<PathBuf>
             "shard {}/{} has no file: {} names {n_files}; use {n_files} shards at most",
             shard.k,
             shard.n,
-            arguments.rows.data.join(" ")
+            arguments.input.rows.data.join(" ")
         );
         return Err(text.into());
     }

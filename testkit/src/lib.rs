@@ -5,7 +5,9 @@ mod reference;
 pub use reference::{DENSE, Reference, TABLES};
 
 use ncs_features::{Objective, Population, Task};
-use ncs_model::{FieldSpec, Gram, Heads, NetworkKind, NetworkPlan, TableSpec};
+use ncs_model::{
+    CounterRng, FieldSpec, Gram, HeadRows, Heads, NetworkKind, NetworkPlan, TableSpec,
+};
 
 /// A task of its own name as label: cross-entropy over all rows, weight 1, no true probability.
 pub fn task(name: &str) -> Task {
@@ -58,5 +60,20 @@ pub fn table(name: &str, rows: usize) -> TableSpec {
         name: name.into(),
         rows,
         unknown: None,
+    }
+}
+
+/// A loss with its own factor for each row and head, `sum_kr c_kr z_kr^2 / 2` with `c_kr` normal over `n_rows`: the gradient
+/// of a logit is `c_kr z_kr`.
+pub fn quadratic_loss(n_rows: usize) -> impl Fn(&HeadRows<'_, f64>, &mut [f64]) -> f64 + Sync {
+    let rng = CounterRng::new(4, "loss");
+    move |rows, gradients| {
+        let rng = rng.at(rows.head as u64);
+        let mut sum = 0.0;
+        for (i, (z, gradient)) in rows.logits.iter().zip(gradients).enumerate() {
+            *gradient = rng.normal((rows.first + i) as u64) / n_rows as f64 * z;
+            sum += *gradient * z / 2.0;
+        }
+        sum
     }
 }

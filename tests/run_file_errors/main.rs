@@ -123,6 +123,11 @@ fn wrong_types() {
     );
     check(
         "epochs = 3",
+        "epochs = \"aut\"",
+        "run.toml:29: training.epochs is the text \"aut\"; did you mean auto? It may also be a whole number",
+    );
+    check(
+        "epochs = 3",
         "epochs = 1.5",
         "run.toml:29: training.epochs is 1.5; it must be one of auto, or a whole number",
     );

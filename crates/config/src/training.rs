@@ -109,6 +109,13 @@ fn steps_fit(training: &toml_types::Training, checks: &mut Checks<'_>) {
 /// Settings that the chosen network does not look at.
 fn idle_settings(config: &toml_types::RunFile, checks: &mut Checks<'_>) {
     idle_experts(&config.network, checks);
+    if config.network.kind == toml_types::NetworkKind::Linear
+        && config.training.precision == StepPrecision::Half
+    {
+        let text =
+            "training.precision has no effect: network.kind = \"linear\" has no hidden layers";
+        checks.note(text);
+    }
     if config.network.kind == toml_types::NetworkKind::SparseSharing {
         return;
     }

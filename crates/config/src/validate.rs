@@ -89,6 +89,7 @@ impl<'s> Check<'s> {
             let hint = hint(text, names);
             let or_number = match &numbers[..] {
                 [] => String::new(),
+                numbers if hint.ends_with('?') => format!(" It may also be {}", wanted(numbers)),
                 numbers => format!("; or {}", wanted(numbers)),
             };
             self.say(

@@ -155,16 +155,7 @@ fn learn(
 ) -> (f64, Gradient<f64>) {
     let tasks = model.network(network).tasks.clone();
     let subnets = subnets(model, network, &tasks);
-    let rng = CounterRng::new(4, "loss");
-    let loss = |rows: &HeadRows<'_, f64>, gradients: &mut [f64]| {
-        let rng = rng.at(rows.head as u64);
-        let mut sum = 0.0;
-        for (i, (z, gradient)) in rows.logits.iter().zip(gradients).enumerate() {
-            *gradient = rng.normal((rows.first + i) as u64) / ROWS as f64 * z;
-            sum += *gradient * z / 2.0;
-        }
-        sum
-    };
+    let loss = ncs_testkit::quadratic_loss(ROWS);
     let mut gradient = Gradient::default();
     let weights = model.network(network);
     weights.learn(&batch(), &subnets, None, &loss, workspace, &mut gradient);

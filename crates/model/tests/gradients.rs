@@ -225,17 +225,7 @@ fn learn(
     workspace: &mut Workspace<f64>,
 ) -> (f64, Gradient<f64>) {
     let subnets = subnets(model, network, tasks);
-    let rng = CounterRng::new(4, "loss");
-    let loss = |rows: &HeadRows<'_, f64>, gradients: &mut [f64]| {
-        let rng = rng.at(rows.head as u64);
-        let factor = |i: usize| rng.normal((rows.first + i) as u64) / ROWS as f64;
-        let mut sum = 0.0;
-        for (i, (z, gradient)) in rows.logits.iter().zip(gradients).enumerate() {
-            *gradient = factor(i) * z;
-            sum += *gradient * z / 2.0;
-        }
-        sum
-    };
+    let loss = ncs_testkit::quadratic_loss(ROWS);
     let mut gradient = Gradient::default();
     let weights = model.network(network);
     weights.learn(&batch(), &subnets, dropout, &loss, workspace, &mut gradient);

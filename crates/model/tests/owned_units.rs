@@ -3,8 +3,8 @@
 use ncs_features::{Batch, Field, FieldIds, HashFunction, IdSpace, Schema, Table};
 use ncs_model::artifact::{Artifact, WeightSet};
 use ncs_model::{
-    CounterRng, Gradient, HeadRows, Masks, Model, NetworkKind, RankBuffers, Ranker, Real, Scorer,
-    Spec, UnitOwners, Workspace, masks,
+    CounterRng, Gradient, Masks, Model, NetworkKind, RankBuffers, Ranker, Real, Scorer, Spec,
+    UnitOwners, Workspace, masks,
 };
 use std::fs;
 use std::sync::Arc;
@@ -106,16 +106,7 @@ fn model_of<R: Real>(spec: Spec, common: f64, density: f64) -> Model<R> {
 
 /// Computes `sum_k sum_r c_kr z_kr^2 / 2` over the heads of these tasks, and its gradient.
 fn learn(model: &Model<f64>, tasks: &[usize]) -> (f64, Gradient<f64>) {
-    let rng = CounterRng::new(4, "loss");
-    let loss = |rows: &HeadRows<'_, f64>, gradients: &mut [f64]| {
-        let rng = rng.at(rows.head as u64);
-        let mut sum = 0.0;
-        for (i, (z, gradient)) in rows.logits.iter().zip(gradients).enumerate() {
-            *gradient = rng.normal((rows.first + i) as u64) / 90.0 * z;
-            sum += *gradient * z / 2.0;
-        }
-        sum
-    };
+    let loss = ncs_testkit::quadratic_loss(90);
     let (mut workspace, mut gradient) = (Workspace::new(1), Gradient::default());
     let subnets = model.subnets(0, tasks);
     let network = model.network(0);

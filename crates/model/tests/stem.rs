@@ -2,8 +2,8 @@
 
 use ncs_features::{Batch, FieldIds};
 use ncs_model::{
-    CounterRng, FieldSpec, Gradient, Gram, HeadRows, Model, NetworkKind, NetworkPlan, Spec,
-    TableSpec, Workspace, sigmoid,
+    CounterRng, FieldSpec, Gradient, Gram, Model, NetworkKind, NetworkPlan, Spec, TableSpec,
+    Workspace, sigmoid,
 };
 
 const ROWS: usize = 70;
@@ -83,16 +83,7 @@ fn batch() -> Batch {
 
 /// Runs forward and backward with the loss `sum_r c_rk z_rk^2 / 2` of each head `k`, and returns the losses.
 fn learn(model: &Model<f64>, workspace: &mut Workspace<f64>) -> ([f64; TASKS], Gradient<f64>) {
-    let rng = CounterRng::new(4, "loss");
-    let loss = |rows: &HeadRows<'_, f64>, gradients: &mut [f64]| {
-        let rng = rng.at(rows.head as u64);
-        let mut sum = 0.0;
-        for (i, (z, gradient)) in rows.logits.iter().zip(gradients).enumerate() {
-            *gradient = rng.normal((rows.first + i) as u64) / ROWS as f64 * z;
-            sum += *gradient * z / 2.0;
-        }
-        sum
-    };
+    let loss = ncs_testkit::quadratic_loss(ROWS);
     let tasks: Vec<usize> = (0..TASKS).collect();
     let subnets = model.subnets(0, &tasks);
     let mut gradient = Gradient::default();
