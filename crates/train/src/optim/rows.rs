@@ -415,7 +415,8 @@ mod tests {
         );
     }
 
-    /// Fifteen million rows of which a thousand move: what is written is seen in the resident memory.
+    /// Fifteen million rows of which a thousand move: what is written is seen in the resident memory, beside which that of
+    /// other tests of this process is small.
     #[cfg(target_os = "linux")]
     #[test]
     fn rows_outside_of_the_batch_are_never_written() {
@@ -430,6 +431,6 @@ mod tests {
         step(rule(), &mut tables, &[gradient(ids)], &mut moments, &[]);
         assert_eq!(tables[0].n_initialised(), 1000);
         let grown = resident().saturating_sub(before);
-        assert!(grown < 10 << 20, "{grown} bytes of 2880 MB are resident");
+        assert!(grown < 500 << 20, "{grown} bytes of 2880 MB are resident");
     }
 }
