@@ -98,7 +98,8 @@ fn wait_for(child: &mut Child, file: &Path) {
 #[test]
 fn a_folder_has_one_run_at_a_time_and_a_killed_one_is_no_obstacle() {
     let folder = log();
-    let long = ["training.epochs=1000000"];
+    // Until it is killed: without patience it would stop early, within seconds.
+    let long = ["training.epochs=1000000", "training.patience=4294967295"];
     let mut first = train(folder.path(), "out", &long).spawn().unwrap();
     wait_for(&mut first, &folder.path().join("out/log.txt"));
     let text = refused(train(folder.path(), "out", &["seed=2"]));
