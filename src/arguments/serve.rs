@@ -101,6 +101,10 @@ pub struct Limits {
     /// Requests that may wait for a worker thread; more get 503.
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = positive_count)]
     pub max_queue: usize,
+    /// Memory in MiB for the contexts of recent requests: a context that comes again, such as a user who turns a page, is
+    /// not computed again. Without it none are kept.
+    #[arg(long, value_name = "MIB", value_parser = memory)]
+    pub context_cache: Option<usize>,
     /// Maximum connections per port.
     #[arg(long, value_name = "N", default_value_t = 1024, value_parser = positive_count)]
     pub max_connections: usize,

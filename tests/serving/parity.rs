@@ -46,6 +46,8 @@ fn rows_score_the_same_whichever_way_they_go() {
         "1024",
         "--drain",
         "60",
+        "--context-cache",
+        "256",
     ];
     let mut server = Server::start(folder.path(), &arguments);
     let by_http = by_http(&server, &sessions);
@@ -53,6 +55,12 @@ fn rows_score_the_same_whichever_way_they_go() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let by_grpc = runtime.block_on(by_grpc(&server, &sessions));
     same(&by_evaluation, &by_grpc, "gRPC");
+    let [hits, misses] =
+        ["hits", "misses"].map(|what| server.metric(&format!("ncs_context_cache_{what}_total")));
+    assert!(
+        hits >= sessions.len() as u64,
+        "{hits} of {misses}: gRPC asks what HTTP has asked"
+    );
     server.signal("TERM");
     assert_eq!(server.wait(std::time::Duration::from_secs(60)), Some(0));
     let printed = done(folder.path(), &["replay", "scores", "run", "--json"]);
@@ -92,6 +100,8 @@ fn trained(folder: &Path) -> Scores {
         "training.epochs=1",
         "--set",
         RATES,
+        "--set",
+        "serving.context_columns=[\"user\", \"hour\", \"device\", \"city\"]",
         "--set",
         "evaluation.keep_scores=true",
         "--set",

@@ -113,6 +113,7 @@ fn artifact(run_file: &Path, kind: NetworkKind) -> Artifact {
         ancestry: vec![],
         lives: vec![],
         distributions: None,
+        context_columns: vec![],
         shares: vec![],
         masks: (kind == NetworkKind::SparseSharing).then(|| Arc::new(masks(&spec))),
         weight_sets: members(&model),

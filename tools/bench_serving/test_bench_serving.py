@@ -11,6 +11,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "bench"))
 
 import latencies  # noqa: E402
 import points  # noqa: E402
+import queueing  # noqa: E402
 import serving_tables  # noqa: E402
 from server import addresses, on_core  # noqa: E402
 
@@ -127,6 +128,17 @@ class Servers(unittest.TestCase):
     def test_a_command_may_be_kept_on_a_core(self) -> None:
         self.assertEqual(on_core(["x"], None), ["x"])
         self.assertEqual(on_core(["x"], 1), ["taskset", "-c", "1", "x"])
+
+
+class Queueing(unittest.TestCase):
+    def test_the_mean_wait_of_one_server_is_that_of_pollaczek_and_khinchine(self) -> None:
+        for utilisation in (0.3, 0.6):
+            spent = queueing.times(1, utilisation, 100_000)
+            wait = sum(spent) / len(spent) - 1
+            self.assertAlmostEqual(wait, utilisation / (2 * (1 - utilisation)), delta=0.04)
+
+    def test_idle_servers_never_wait(self) -> None:
+        self.assertAlmostEqual(max(queueing.times(50, 0.1, 10_000)), 1.0)
 
 
 if __name__ == "__main__":

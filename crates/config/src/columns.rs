@@ -7,6 +7,7 @@ use ncs_features::{Field, IdSpacePlan, SchemaPlan, TablePlan};
 
 use super::checks::Checks;
 use super::column_kinds::{Ids, Read, by_vocabulary, read};
+use super::problem::hint;
 use super::rates;
 use super::sequences;
 use super::tasks;
@@ -62,6 +63,34 @@ pub(crate) fn plan(config: &toml_types::RunFile, checks: &mut Checks<'_>) -> Sch
         group,
         rates,
     }
+}
+
+/// Returns the columns that requests will have in their context; each is read by a feature.
+pub(crate) fn of_context(
+    config: &toml_types::RunFile,
+    schema: &SchemaPlan,
+    checks: &mut Checks<'_>,
+) -> Vec<String> {
+    let known: Vec<&str> = schema
+        .fields
+        .iter()
+        .flat_map(Field::columns)
+        .map(String::as_str)
+        .collect();
+    let columns = &config.serving.context_columns;
+    for (place, column) in columns.iter().enumerate() {
+        if columns[..place].contains(column) {
+            let text = format!("serving.context_columns names \"{column}\" twice");
+            checks.say(&["serving", "context_columns"], text);
+        }
+        if !known.contains(&column.as_str()) {
+            let hint = hint(column, known.iter().copied());
+            let text =
+                format!("serving.context_columns: no feature reads a column \"{column}\"{hint}");
+            checks.say(&["serving", "context_columns"], text);
+        }
+    }
+    columns.clone()
 }
 
 fn field(

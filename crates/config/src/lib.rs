@@ -79,6 +79,8 @@ pub struct RunPlan {
     pub evaluation: EvaluationPlan,
     /// Calibration of its probabilities, on the validation rows.
     pub calibration: Option<Calibration>,
+    /// Columns that clients will send as the context of their requests.
+    pub context_columns: Vec<String>,
 }
 
 /// Evaluation of a model.
@@ -394,7 +396,9 @@ fn plan(
         let text = "a calibrator needs validation rows; state data.valid or data.split";
         checks.say(&["calibration", "kind"], text);
     }
+    let context_columns = columns::of_context(config, &schema, checks);
     Some(RunPlan {
+        context_columns,
         shares_cache: config.data.cache.is_some() || data::shared_cache().is_some(),
         data,
         schema,

@@ -56,6 +56,9 @@ pub(crate) struct RunFile {
     /// Calibration of its probabilities.
     #[serde(default)]
     pub(crate) calibration: Calibration,
+    /// Requests that the model will serve.
+    #[serde(default)]
+    pub(crate) serving: Serving,
 }
 
 fn one() -> u64 {
@@ -397,6 +400,16 @@ pub(crate) struct Evaluation {
     pub(crate) days: Option<String>,
     /// Keep labels and scores of the evaluated rows in scores.safetensors.
     pub(crate) keep_scores: bool,
+}
+
+/// Requests to a server.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Serving {
+    /// Columns that are equal for all candidates of a request, which clients send as its context. Their part of the network
+    /// is prepared when a server loads the model; for other sets of columns with the first request that has them.
+    #[schemars(extend("uniqueItems" = true, "examples" = [["user_id", "hour"]]))]
+    pub(crate) context_columns: Vec<String>,
 }
 
 /// Calibration of probabilities.

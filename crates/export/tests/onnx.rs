@@ -121,6 +121,7 @@ fn scorer(schema: Schema, kind: NetworkKind) -> Scorer {
         ancestry: vec![],
         lives: vec![],
         distributions: None,
+        context_columns: vec![],
         shares: vec![],
         masks: has_masks.then(|| Arc::new(masks(&spec))),
         weight_sets: (0..model.networks().len()).map(member).collect(),

@@ -101,6 +101,7 @@ fn ranker(pooling: SequencePooling) -> Ranker {
         ancestry: vec![],
         lives: vec![],
         distributions: None,
+        context_columns: vec![],
         shares: vec![],
         schema: Arc::new(Schema {
             value_rule: ncs_features::ValueRule::CURRENT,

@@ -86,6 +86,7 @@ fn ranker(density: f64, alike: f64, half: bool) -> Ranker {
         ancestry: vec![],
         lives: vec![],
         distributions: None,
+        context_columns: vec![],
         shares: vec![],
         schema: Arc::new(Schema {
             value_rule: ncs_features::ValueRule::CURRENT,

@@ -68,6 +68,8 @@ pub struct Artifact {
     pub lives: Vec<RowLives>,
     /// Distributions of the columns and scores of the training, to compare later rows with. `None`: not known.
     pub distributions: Option<Arc<Distributions>>,
+    /// Columns that are equal for all candidates of a request, as callers were told to send them. Empty: not stated.
+    pub context_columns: Vec<String>,
 }
 
 /// The weights of one network at one moment of the training.
@@ -192,6 +194,7 @@ impl Artifact {
             agreements: self.agreements.clone(),
             ancestry: self.ancestry.clone(),
             distributions: self.distributions.as_deref().cloned(),
+            context_columns: self.context_columns.clone(),
             schema: Schema::clone(&self.schema),
         };
         Ok(manifest.write(folder)?)
@@ -277,6 +280,7 @@ impl Artifact {
             agreements: manifest.agreements,
             ancestry: manifest.ancestry,
             distributions: manifest.distributions.map(Arc::new),
+            context_columns: manifest.context_columns,
             lives: read_lives(&file, n_tables)?
                 .ok_or_else(|| wrong("its lives are not those of rows"))?,
             calibrators: check_calibrators(folder, &manifest.spec, manifest.calibrators)?,

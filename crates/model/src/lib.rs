@@ -84,7 +84,8 @@ pub use parameter_index::{ParameterGroup, ParameterIndex};
 pub use plan::{Gram, Heads, NetworkKind, NetworkPlan};
 pub use resolved_ids::ResolvedIds;
 pub use scorer::{
-    FrozenNetwork, HALF_TOLERANCE, HalfError, Precision, RankBuffers, Ranker, Scorer,
+    FrozenNetwork, HALF_TOLERANCE, HalfError, Precision, PreparedContext, RankBuffers, Ranker,
+    Scorer,
 };
 pub use self_test::SelfTest;
 pub use size::{Kept, NetworkSize};

@@ -21,7 +21,7 @@ use ncs_features::{Batch, IdSpace, Schema};
 use std::sync::Arc;
 
 pub use precision::{HALF_TOLERANCE, HalfError, Precision};
-pub use ranking::{RankBuffers, Ranker};
+pub use ranking::{PreparedContext, RankBuffers, Ranker};
 
 /// A frozen model.
 #[derive(Clone, Debug)]

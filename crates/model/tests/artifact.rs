@@ -140,6 +140,7 @@ fn artifact_of(kind: NetworkKind, schema: Schema) -> Artifact {
         ancestry: vec![],
         lives: vec![],
         distributions: None,
+        context_columns: vec![],
         shares: vec![],
         masks: (kind == NetworkKind::SparseSharing).then(|| {
             Arc::new(Masks {

@@ -257,6 +257,7 @@ fn artifact(common: f64) -> Artifact {
         ancestry: vec![],
         lives: vec![],
         distributions: None,
+        context_columns: vec![],
         shares: vec![],
         schema: Arc::new(schema(2)),
         spec: Spec::clone(model.spec()),

@@ -240,6 +240,7 @@ fn artifact(
         ancestry: vec![],
         lives: vec![],
         distributions: None,
+        context_columns: vec![],
         shares: vec![],
         schema,
         spec,
@@ -366,6 +367,7 @@ fn check(
                 unread.fields[field] = FieldIds::default();
             }
             ranker.score(&context, &candidates, buffers, &mut scores);
+            check_prepared(&ranker, &context, &candidates, buffers);
             for (scores, expected) in scores.iter().zip(&expected) {
                 assert_eq!(scores.len(), n);
                 for (row, (score, expected)) in scores.iter().zip(expected).enumerate() {
@@ -378,6 +380,22 @@ fn check(
             }
         }
     }
+}
+
+/// A prepared context gives the same bits, and is read again after another one.
+fn check_prepared(ranker: &Ranker, context: &Batch, candidates: &Batch, buffers: &mut RankBuffers) {
+    let [mut usual, mut prepared, mut others] = [const { [vec![], vec![]] }; 3];
+    ranker.score_uncalibrated(context, candidates, buffers, &mut usual);
+    let kept = ranker.prepare(context, buffers);
+    assert!(kept.n_bytes() > 0);
+    ranker.score_uncalibrated(&batch("other", 1), candidates, buffers, &mut others);
+    ranker.score_prepared((context, &kept), candidates, buffers, &mut prepared);
+    let bits = |scores: &[Vec<f32>; 2]| {
+        scores
+            .clone()
+            .map(|s| s.iter().map(|x| x.to_bits()).collect::<Vec<_>>())
+    };
+    assert_eq!(bits(&usual), bits(&prepared));
 }
 
 #[test]

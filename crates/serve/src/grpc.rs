@@ -176,6 +176,7 @@ impl ApiState {
         match received.await {
             Ok(packed) => {
                 context.clock.end(Stage::Receive);
+                context.n_bytes = packed.size();
                 Ok((context, packed))
             }
             Err(refusal) => Err(self.service.refuse(&context, refusal)),
@@ -248,6 +249,7 @@ impl ApiState {
         let mut context = RequestContext::now(Protocol::Grpc, Call::Infer);
         context.id = first.id.clone();
         context.traceparent = first.traceparent.clone();
+        context.n_bytes = request.size();
         let id: Arc<OnceLock<String>> = Arc::default();
         let wrap = |answer| ModelStreamInferResponse {
             infer_response: Some(answer),

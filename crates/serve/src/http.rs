@@ -318,6 +318,7 @@ impl ApiState {
         let encoding = body::Encoding::of(headers)?;
         let bytes = body::read_raw(headers, body, &self.body, &self.budget).await?;
         context.clock.end(Stage::Receive);
+        context.n_bytes = encoding.decoded_size(bytes.len());
         Ok((encoding, bytes))
     }
 

@@ -8,6 +8,7 @@ mod background;
 pub mod body;
 pub mod budget;
 pub mod compute;
+pub mod context_cache;
 pub mod description;
 pub mod drift;
 pub mod grpc;

@@ -15,6 +15,7 @@ mod loading;
 pub use folders::{Source, SourceError, is_name};
 
 use crate::api_error::{ApiError, ErrorKind};
+use crate::context_cache::ContextCache;
 use crate::registry::{Labels, Model, Registry};
 use crate::serve_error::ServeError;
 use crate::version::Version;
@@ -65,6 +66,7 @@ pub trait Watcher: Send + Sync {
 pub struct Repository {
     sources: BTreeMap<Arc<str>, PathBuf>,
     precision: Precision,
+    contexts: Option<Arc<ContextCache>>,
     registry: Registry,
     watcher: Box<dyn Watcher>,
     /// Versions that are no longer served, to be freed.
@@ -118,11 +120,25 @@ impl Repository {
             retired,
             sources: by_name,
             precision,
+            contexts: None,
             registry: Registry::default(),
             watcher,
             state: Mutex::default(),
             failures: Mutex::default(),
         })
+    }
+
+    /// Returns the repository, whose versions keep the contexts of recent requests.
+    pub fn with_context_cache(self, cache: Arc<ContextCache>) -> Repository {
+        Repository {
+            contexts: Some(cache),
+            ..self
+        }
+    }
+
+    /// Returns the cache of contexts, if there is one.
+    pub fn context_cache(&self) -> Option<&Arc<ContextCache>> {
+        self.contexts.as_ref()
     }
 
     /// Returns the registry of the loaded models.

@@ -5,6 +5,7 @@ use crate::api_state::{Admin, ApiState, MAX_INDEX_CALLS};
 use crate::body::BodyLimits;
 use crate::budget::Budget;
 use crate::compute::Workers;
+use crate::context_cache::ContextCache;
 use crate::guesses::TokenThrottle;
 use crate::listen::{self, ConnectionLimits, Drain, DrainTimes, Port};
 use crate::lookup::Lookups;
@@ -51,6 +52,8 @@ pub struct Settings {
     pub api_keys: Option<ApiKeys>,
     /// Precision of scoring.
     pub precision: Precision,
+    /// Memory in bytes of the contexts of recent requests; `None`: none are kept.
+    pub context_cache: Option<usize>,
     /// Number of worker threads.
     pub threads: usize,
     /// Maximum number of requests waiting for a worker.
@@ -237,6 +240,10 @@ fn start_service(settings: Settings) -> Result<Arc<Service>, ServeError> {
     let telemetry = settings.telemetry;
     let watcher = Box::new(MetricsWatcher(telemetry.clone()));
     let repository = Repository::new(settings.models, settings.precision, watcher)?;
+    let repository = match settings.context_cache {
+        Some(n_bytes) => repository.with_context_cache(Arc::new(ContextCache::new(n_bytes))),
+        None => repository,
+    };
     let workers = Workers::start(settings.threads, settings.waiting);
     let workers = workers.map_err(ServeError::Thread)?;
     let log = settings

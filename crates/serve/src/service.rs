@@ -7,7 +7,7 @@ pub use context::{Clock, RequestContext};
 
 use crate::api_error::{ApiError, ErrorKind};
 use crate::budget::Budget;
-use crate::compute::{Job, WorkerScratch, Workers};
+use crate::compute::{Scratch, WorkerScratch, Workers};
 use crate::listen::Counts;
 use crate::lookup::Lookups;
 use crate::rank_request::{RankQuery, RankScores};
@@ -19,7 +19,8 @@ use crate::version::{Scores, Version};
 use crate::wire::Accepts;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::oneshot;
 use worker::WorkerRequest;
 
@@ -46,6 +47,9 @@ pub struct Service {
     ports: Mutex<Vec<(&'static str, Arc<Counts>)>>,
     budget: OnceLock<Arc<Budget>>,
 }
+
+/// Most bytes of a request that is scored on the thread that received it.
+const SMALL: usize = 1 << 18;
 
 /// Phase of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,9 +148,15 @@ impl Service {
         if let Some(budget) = self.budget.get() {
             telemetry.body_bytes.set(budget.used() as i64);
         }
+        let set = |counter: &AtomicU64, n| counter.store(n, Ordering::Relaxed);
+        if let Some(cache) = self.repository.context_cache() {
+            let [hits, misses] = cache.counts();
+            set(telemetry.context_hits.inner(), hits);
+            set(telemetry.context_misses.inner(), misses);
+            telemetry.context_bytes.set(cache.n_bytes() as i64);
+        }
         if let Some(log) = &self.log {
             let [written, dropped] = log.counts().get();
-            let set = |counter: &AtomicU64, n| counter.store(n, Ordering::Relaxed);
             set(telemetry.score_log_rows.inner(), written);
             set(telemetry.score_log_dropped.inner(), dropped);
             telemetry
@@ -156,15 +166,8 @@ impl Service {
         telemetry.metrics()
     }
 
-    fn submit(&self, job: Job) -> Result<(), ApiError> {
-        if self.is_in(Phase::Loading) {
-            let message = "the models are being loaded; try again in a moment";
-            return Err(ErrorKind::Unavailable.error(message));
-        }
-        self.workers.submit(job)
-    }
-
-    /// Has a worker read a request, score it and build the response: `read` and `respond` run on the worker.
+    /// Reads a request, scores it and builds the response. `read` and `respond` run where the request is scored: on this
+    /// thread if fewer requests are being scored than there are workers, else on a worker.
     ///
     /// # Errors
     /// The request is invalid, the queue is full, or the timeout is exceeded.
@@ -182,39 +185,88 @@ impl Service {
             .timeout
             .map_or(self.time, |time| time.min(self.time));
         let deadline = context.clock.began + time;
-        let (reply, receiver) = oneshot::channel();
         let (service, worker_context) = (self.clone(), context.clone());
-        let job = move |scratch: &mut WorkerScratch| {
+        let process = move |scratch: &mut WorkerScratch| {
             let request = WorkerRequest {
                 service: &service,
                 context: worker_context,
                 deadline,
             };
-            let (outcome, completed) = request.process(read, respond, scratch);
-            // If the caller has gone, nobody receives it; the scores are recorded all the same.
-            let _ = reply.send(outcome);
-            if let Some(completed) = completed {
-                service.record(completed);
-            }
+            request.process(read, respond, scratch)
         };
-        let refused = |refusal| Outcome {
+        let outcome = if self.is_in(Phase::Loading) {
+            let message = "the models are being loaded; try again in a moment";
+            Err(ErrorKind::Unavailable.error(message))
+        } else if let Some(scratch) = self.idle_here(&context) {
+            self.score_here(process, scratch, deadline, time)
+        } else {
+            self.score_by_worker(process, deadline, time).await
+        };
+        let outcome = outcome.unwrap_or_else(|refusal| Outcome {
             result: Err(refusal),
             clock: context.clock,
             id: context.id.clone().unwrap_or_default(),
             served: None,
             n_candidates: 0,
-        };
-        let outcome = match self.submit(Box::new(job)) {
-            Err(refusal) => refused(refusal),
-            Ok(()) => match tokio::time::timeout_at(deadline.into(), receiver).await {
-                Ok(Ok(outcome)) => outcome,
-                Ok(Err(_)) => {
-                    refused(ErrorKind::Internal.error("the scorer failed; see the server's log"))
-                }
-                Err(_) => refused(late(time)),
-            },
-        };
+        });
         self.report(&context, outcome)
+    }
+
+    /// Returns scratch memory if this thread may score a request itself: handing it over and back costs two wake-ups of a
+    /// thread. Large requests go to the workers, which are few: what a request took stays with the thread's allocator. A
+    /// runtime of one thread would stop serving all other connections meanwhile.
+    fn idle_here(&self, context: &RequestContext) -> Option<Scratch<'_>> {
+        let is_small = context.n_bytes.is_some_and(|n_bytes| n_bytes <= SMALL);
+        let flavor = Handle::current().runtime_flavor();
+        let others_go_on = flavor == RuntimeFlavor::MultiThread;
+        (is_small && others_go_on)
+            .then(|| self.workers.idle())
+            .flatten()
+    }
+
+    /// Scores a request on this thread, while another thread takes over the connections.
+    fn score_here<A>(
+        self: &Arc<Self>,
+        process: impl FnOnce(&mut WorkerScratch) -> (Outcome<A>, Option<Completed>),
+        mut scratch: Scratch<'_>,
+        deadline: Instant,
+        time: Duration,
+    ) -> Result<Outcome<A>, ApiError> {
+        let processed = tokio::task::block_in_place(|| scratch.run(process));
+        drop(scratch);
+        let (outcome, completed) = processed.ok_or_else(panicked)?;
+        if let Some(completed) = completed {
+            let service = self.clone();
+            self.workers
+                .submit_or_run(move || service.record(completed));
+        }
+        if Instant::now() >= deadline {
+            return Err(late(time));
+        }
+        Ok(outcome)
+    }
+
+    /// Has a worker score a request.
+    async fn score_by_worker<A: Send + 'static>(
+        self: &Arc<Self>,
+        process: impl FnOnce(&mut WorkerScratch) -> (Outcome<A>, Option<Completed>) + Send + 'static,
+        deadline: Instant,
+        time: Duration,
+    ) -> Result<Outcome<A>, ApiError> {
+        let (reply, receiver) = oneshot::channel();
+        let service = self.clone();
+        self.workers.submit(Box::new(move |scratch| {
+            let (outcome, completed) = process(scratch);
+            // If the caller has gone, nobody receives it; the scores are recorded all the same.
+            let _ = reply.send(outcome);
+            if let Some(completed) = completed {
+                service.record(completed);
+            }
+        }))?;
+        match tokio::time::timeout_at(deadline.into(), receiver).await {
+            Ok(outcome) => outcome.map_err(|_| panicked()),
+            Err(_) => Err(late(time)),
+        }
     }
 
     /// Reports a request to the metrics, log and traces, and returns its result.
@@ -304,6 +356,10 @@ impl Service {
             }
         }
     }
+}
+
+fn panicked() -> ApiError {
+    ErrorKind::Internal.error("the scorer failed; see the server's log")
 }
 
 fn late(time: Duration) -> ApiError {

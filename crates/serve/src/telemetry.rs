@@ -69,6 +69,12 @@ pub struct Telemetry {
     pub score_log_pending: Gauge,
     /// Requests that the shadows skipped because their queue was full.
     pub shadow_dropped: Counter,
+    /// Requests whose context was kept from an earlier one.
+    pub context_hits: Counter,
+    /// Requests whose context was computed, with a cache of contexts.
+    pub context_misses: Counter,
+    /// Memory of the contexts that are kept, in bytes.
+    pub context_bytes: Gauge,
     connections: Family<[(&'static str, String); 1], Gauge>,
     loads: Family<[(&'static str, String); 2], Counter>,
     looked_up: Family<[(&'static str, String); 2], Counter>,
@@ -100,6 +106,9 @@ impl Telemetry {
             score_log_dropped: Counter::default(),
             score_log_pending: Gauge::default(),
             shadow_dropped: Counter::default(),
+            context_hits: Counter::default(),
+            context_misses: Counter::default(),
+            context_bytes: Gauge::default(),
             connections: Family::default(),
             loads: Family::default(),
             looked_up: Family::default(),
@@ -141,6 +150,11 @@ impl Telemetry {
             "Rows waiting for the score log or in its open files",
             &self.score_log_pending,
         );
+        gauge(
+            "ncs_context_cache_bytes",
+            "Memory of the contexts of recent requests",
+            &self.context_bytes,
+        );
         self.register_counters();
         let registry = &mut self.registry;
         registry.register("ncs_build", "Version and platform of the server", build());
@@ -166,6 +180,16 @@ impl Telemetry {
             "ncs_shadow_dropped",
             "Requests skipped by the shadows: their queue was full",
             &self.shadow_dropped,
+        );
+        count(
+            "ncs_context_cache_hits",
+            "Requests whose context was kept from an earlier one",
+            &self.context_hits,
+        );
+        count(
+            "ncs_context_cache_misses",
+            "Requests whose context was computed and kept",
+            &self.context_misses,
         );
         registry.register(
             "ncs_connections",

@@ -5,6 +5,7 @@ mod rows;
 
 use crate::api_error::{ApiError, ErrorKind};
 use crate::compute::WorkerScratch;
+use crate::context_cache::{ContextCache, fill_key};
 use crate::drift::DriftCounts;
 use crate::rank_request::RankQuery;
 use crate::rankers::Rankers;
@@ -17,7 +18,7 @@ use ncs_model::artifact::{Artifact, ArtifactError};
 use ncs_model::{HalfError, Precision, Ranker, Scorer};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -52,6 +53,8 @@ pub struct Version {
     /// The output that candidates are ranked by if a request names none.
     main_output: usize,
     rankers: Rankers,
+    /// Prepared contexts, and the number by which this version's are told from those of others.
+    contexts: Option<(Arc<ContextCache>, u64)>,
     /// Its metrics, once registered.
     served: OnceLock<Arc<ServedVersion>>,
     /// Its values and scores beside those of its training; `None` for models of earlier versions.
@@ -145,6 +148,7 @@ impl Version {
         })?;
         let mut version = Version::new(scorer.clone(), model, number, hash.to_hex().as_str());
         version.rankers = Rankers::new(scorer, precision);
+        version.prepare_for(&artifact.context_columns);
         let drift = artifact.distributions.clone().map(DriftCounts::new);
         version.drift = drift.map(Arc::new);
         Ok(version)
@@ -177,6 +181,7 @@ impl Version {
             }),
             statistics: Statistics::default(),
             rankers: Rankers::new(scorer.clone(), Precision::Single),
+            contexts: None,
             encoder: Encoder::new(schema),
             scorer,
             fields_of,
@@ -278,25 +283,42 @@ impl Version {
         self.main_output
     }
 
+    /// Returns the version with a cache of prepared contexts, which other versions may use too.
+    pub fn with_context_cache(self, cache: Arc<ContextCache>) -> Version {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        Version {
+            contexts: Some((cache, number)),
+            ..self
+        }
+    }
+
     /// Builds the rankers for the context columns that `old` was used with, so that the first requests are
     /// not slow.
     pub fn warm_up(&self, old: &Version) {
-        for columns in old.rankers.contexts() {
-            let names = columns.iter().map(|&f| &old.schema().fields[f].column);
-            let names: Vec<&String> = names.collect();
-            let fields = names
-                .iter()
-                .filter_map(|name| self.fields_of.get(name.as_str()));
-            // A field of two columns is in the context if both are.
-            let is_whole = |f: &usize| {
-                let mut columns = self.schema().fields[*f].columns();
-                columns.all(|column| names.contains(&column))
-            };
-            let mut fields: Vec<usize> = fields.flatten().copied().filter(is_whole).collect();
-            fields.sort_unstable();
-            fields.dedup();
-            self.rankers.get(&self.with_derived(fields));
+        for fields in old.rankers.contexts() {
+            let column = |&f: &usize| old.schema().fields[f].column.clone();
+            self.prepare_for(&fields.iter().map(column).collect::<Vec<_>>());
         }
+    }
+
+    /// Builds the ranker for requests with these columns in the context; columns that no field reads are passed over.
+    fn prepare_for(&self, columns: &[String]) {
+        if columns.is_empty() {
+            return;
+        }
+        // A field of two columns is in the context if both are.
+        let is_whole = |f: &usize| {
+            let mut read = self.schema().fields[*f].columns();
+            read.all(|column| columns.contains(column))
+        };
+        let fields = columns
+            .iter()
+            .filter_map(|name| self.fields_of.get(name.as_str()));
+        let mut fields: Vec<usize> = fields.flatten().copied().filter(is_whole).collect();
+        fields.sort_unstable();
+        fields.dedup();
+        self.rankers.get(&self.with_derived(fields));
     }
 
     /// Scores all candidates of a request. If `lenient`, columns that no field reads are ignored, and a
@@ -334,7 +356,7 @@ impl Version {
             .encode_across(&context, &mut candidates, in_context);
         let encoded = Instant::now();
         let raw = match self.rankers.get(&context_fields) {
-            Some(ranker) => ranked(&ranker, &context, &candidates, scratch),
+            Some(ranker) => self.ranked(&ranker, &context_fields, [&context, &candidates], scratch),
             None => self.score_rows(&context_fields, &context, &candidates, scratch)?,
         };
         if let Some(row) = first_nan(&raw) {
@@ -348,6 +370,29 @@ impl Version {
             score: encoded.elapsed(),
             ids: [context, candidates],
         })
+    }
+
+    /// Scores candidates by a ranker, whose part of the context is kept if there is a cache.
+    fn ranked(
+        &self,
+        ranker: &Ranker,
+        context_fields: &[usize],
+        [context, candidates]: [&Batch; 2],
+        scratch: &mut WorkerScratch,
+    ) -> Vec<Vec<f32>> {
+        let mut scores = vec![Vec::new(); self.schema().tasks.len()];
+        let (buffers, key) = (&mut scratch.rank_buffers, &mut scratch.context_key);
+        if candidates.n_rows == 0 {
+            return scores;
+        }
+        if let Some((cache, number)) = &self.contexts {
+            fill_key(key, *number, context, context_fields);
+            let prepared = cache.get(key, || ranker.prepare(context, buffers));
+            ranker.score_prepared((context, &prepared), candidates, buffers, &mut scores);
+        } else {
+            ranker.score_uncalibrated(context, candidates, buffers, &mut scores);
+        }
+        scores
     }
 
     /// Builds the error for a candidate whose scores overflowed: it has a number far outside the training
@@ -384,20 +429,6 @@ impl Version {
 fn first_nan(scores: &[Vec<f32>]) -> Option<usize> {
     let position = |scores: &Vec<f32>| scores.iter().position(|score| score.is_nan());
     scores.iter().filter_map(position).min()
-}
-
-fn ranked(
-    ranker: &Ranker,
-    context: &Batch,
-    candidates: &Batch,
-    scratch: &mut WorkerScratch,
-) -> Vec<Vec<f32>> {
-    let n_tasks = ranker.scorer().spec().tasks.len();
-    let mut scores = vec![Vec::new(); n_tasks];
-    if candidates.n_rows > 0 {
-        ranker.score_uncalibrated(context, candidates, &mut scratch.rank_buffers, &mut scores);
-    }
-    scores
 }
 
 /// Returns the only value of a block's column as text, cut to [`MAX_NAME`] bytes.

@@ -60,6 +60,12 @@ impl WorstCase {
             ),
             (TELEMETRY, "logs and traces".to_owned()),
         ];
+        if let Some(n_bytes) = settings.context_cache {
+            parts.push((
+                n_bytes,
+                "contexts of recent requests (--context-cache)".to_owned(),
+            ));
+        }
         if settings.log.is_some() {
             let n_bytes = LOG_FACTOR * settings.log_waiting.bytes + body + LogQueue::WRITER;
             parts.push((n_bytes, "the score log (--score-log-memory)".to_owned()));

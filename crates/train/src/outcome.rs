@@ -116,6 +116,7 @@ pub(crate) fn artifact<'k>(
         ancestry: vec![],
         lives: vec![],
         distributions: None,
+        context_columns: vec![],
         shares: vec![],
         schema: schema.clone(),
         spec: context.spec.clone(),

@@ -935,6 +935,18 @@ class Search(TypedDict, total=False):
     seed: int
 
 
+class Serving(TypedDict, total=False):
+    """Requests to a server.
+
+    Keys:
+        context_columns: Columns that are equal for all candidates of a request, which clients send as its context.
+            Their part of the network is prepared when a server loads the model; for other sets of columns with the
+            first request that has them.
+    """
+
+    context_columns: list[str]
+
+
 Shrinkage = Union[Literal["conversions"], Literal["all"], Literal["validated"]]
 
 
@@ -1087,6 +1099,7 @@ class RunConfig(TypedDict, total=False):
         network: Network and its sizes.
         search: Mask search, for network.kind = "sparse_sharing".
         seed: Seed of the initial weights, the order of rows, and dropout.
+        serving: Requests that the model will serve.
         start: The model that training goes on from.
         tables: Lifetimes of the rows of id spaces, by the name of the id space: that of its column, unless columns
             share one. They act where a training goes on from a model.
@@ -1104,6 +1117,7 @@ class RunConfig(TypedDict, total=False):
     network: Network
     search: Search
     seed: int
+    serving: Serving
     start: Start
     tables: Mapping[str, Lifetime]
     tasks: Mapping[str, Task]

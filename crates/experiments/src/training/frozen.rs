@@ -44,6 +44,7 @@ pub(super) fn freeze(plan: &RunPlan, data: &Prepared, trained: &Trained) -> Resu
         .find(|part| part.part == Part::Valid);
     let columns = valid.map_or(&[][..], |part| &part.columns);
     artifact.shares = columns.iter().map(ColumnCoverage::shares).collect();
+    artifact.context_columns.clone_from(&plan.context_columns);
     let mut notes = Vec::new();
     if chosen.is_some() {
         notes.push(refitted(data));

@@ -26,6 +26,7 @@ pub(super) fn check(manifest: &Manifest, n_numbers: usize) -> Result<(), String>
     check_owners(manifest)?;
     check_agreements(manifest)?;
     check_distributions(manifest)?;
+    check_context_columns(manifest)?;
     let n_fields = spec.vector_fields().count();
     let n_direct = spec.fields.iter().map(FieldSpec::n_numbers).sum();
     let size = DenseSize::of(&spec.plan, n_fields, n_direct, spec.tasks.len());
@@ -130,6 +131,19 @@ fn check_agreements(manifest: &Manifest) -> Result<(), String> {
 }
 
 /// Checks that there is a distribution for each column and each score.
+fn check_context_columns(manifest: &Manifest) -> Result<(), String> {
+    let fields = &manifest.schema.fields;
+    let is_read = |name: &&String| {
+        fields
+            .iter()
+            .any(|f| f.columns().any(|column| column == *name))
+    };
+    match manifest.context_columns.iter().find(|name| !is_read(name)) {
+        Some(name) => Err(format!("no feature reads its context column \"{name}\"")),
+        None => Ok(()),
+    }
+}
+
 fn check_distributions(manifest: &Manifest) -> Result<(), String> {
     let Some(found) = &manifest.distributions else {
         return Ok(());

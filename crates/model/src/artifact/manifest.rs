@@ -70,6 +70,8 @@ pub(super) struct Manifest {
     pub(super) ancestry: Vec<Ancestor>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) distributions: Option<Distributions>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) context_columns: Vec<String>,
     pub(super) schema: Schema,
 }
 

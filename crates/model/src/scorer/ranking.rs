@@ -6,6 +6,7 @@
 //! 530 wide (folded), of which 260 remain for a context of 12 fields among 20.
 
 mod attended;
+mod prepared;
 mod products;
 
 use super::branch::{Activations, Branch, fit};
@@ -23,6 +24,8 @@ use ncs_features::Batch;
 use products::{dot, triangle};
 use std::ops::Range;
 use std::sync::Arc;
+
+pub use prepared::PreparedContext;
 
 /// Up to this many rows are computed row by row with dense weights; a tile with
 /// so few lanes in use costs more. At the paper's size and density 0.2, tiles are faster from 4 rows on.
@@ -181,24 +184,48 @@ impl Ranker {
         buffers: &mut RankBuffers,
         scores: &mut [Vec<f32>],
     ) {
-        assert_eq!(scores.len(), self.scorer.spec.tasks.len(), "a list a task");
+        self.score_candidates(context, None, candidates, buffers, scores);
+    }
+
+    /// The request of these candidates to one weight set.
+    fn request<'a>(&'a self, number: usize, candidates: &'a Batch) -> Request<'a> {
+        let (branches, common) = &self.branches[number];
+        Request {
+            ranker: self,
+            spec: &self.scorer.spec,
+            member: &self.scorer.members[number],
+            branches,
+            attentions: &self.attentions[number],
+            common: common.as_ref(),
+            candidates,
+        }
+    }
+
+    fn score_candidates(
+        &self,
+        context: &Batch,
+        prepared: Option<&PreparedContext>,
+        candidates: &Batch,
+        buffers: &mut RankBuffers,
+        scores: &mut [Vec<f32>],
+    ) {
         assert_eq!(context.n_rows, 1, "one context a request");
+        assert_eq!(scores.len(), self.scorer.spec.tasks.len(), "a list a task");
         for scores in scores.iter_mut() {
             scores.clear();
             scores.resize(candidates.n_rows, 0.0);
         }
-        let members = self.scorer.members.iter().zip(&self.attentions);
-        for ((member, attentions), (branches, common)) in members.zip(&self.branches) {
-            let request = Request {
-                ranker: self,
-                spec: &self.scorer.spec,
-                member,
-                branches,
-                attentions,
-                common: common.as_ref(),
-                candidates,
-            };
-            request.start(context, buffers);
+        for (number, member) in self.scorer.members.iter().enumerate() {
+            let request = self.request(number, candidates);
+            if prepared.is_none() || !self.attended_fields.is_empty() {
+                request.find_context(context, buffers);
+            }
+            request.find_candidates(buffers);
+            request.pool_events(context, buffers);
+            match prepared {
+                Some(prepared) => prepared.members[number].fill(buffers),
+                None => request.start(context, buffers),
+            }
             // A task that runs only as the source of a transfer must not overwrite its scores.
             let source_only = member
                 .tasks
@@ -236,32 +263,37 @@ struct Request<'a> {
 }
 
 impl Request<'_> {
-    /// Computes everything that is the same for all candidates.
+    /// Looks up the ids of the context.
+    fn find_context(&self, context: &Batch, buffers: &mut RankBuffers) {
+        let (split, tables) = (&self.ranker.split, &self.member.network.tables);
+        let ids = &mut buffers.context_ids;
+        ids.find(self.spec, tables, context, |f| split.is_of_context(f), 1);
+    }
+
+    /// Looks up the ids of the candidates.
+    fn find_candidates(&self, buffers: &mut RankBuffers) {
+        let (split, tables) = (&self.ranker.split, &self.member.network.tables);
+        let is_varying = |f: usize| !split.is_of_context(f);
+        let ids = &mut buffers.candidate_ids;
+        ids.find(self.spec, tables, self.candidates, is_varying, 1);
+    }
+
+    /// Pools the events of the request by attention.
+    fn pool_events(&self, context: &Batch, buffers: &mut RankBuffers) {
+        let of_context = self.fields_of(context, &buffers.context_ids, None);
+        let of_candidates = self.fields_of(self.candidates, &buffers.candidate_ids, None);
+        let attended = &mut buffers.attended;
+        attended.run(self, of_context, of_candidates, self.candidates.n_rows);
+    }
+
+    /// Computes the vectors of the context and the first-layer sums over them, the same for all candidates.
     fn start(&self, context: &Batch, buffers: &mut RankBuffers) {
-        let (split, dim) = (&self.ranker.split, self.spec.plan.dim);
+        let (spec, split, dim) = (self.spec, &self.ranker.split, self.spec.plan.dim);
         let vectors = &mut buffers.context;
         vectors.clear();
         vectors.resize(split.context.len() * dim, 0.0);
-        let (spec, tables) = (self.spec, &self.member.network.tables);
-        let is_of_context = |f: usize| split.is_of_context(f);
-        let ids = &mut buffers.context_ids;
-        ids.find(spec, tables, context, is_of_context, 1);
-        let candidate_ids = &mut buffers.candidate_ids;
-        candidate_ids.find(spec, tables, self.candidates, |f| !is_of_context(f), 1);
-        let of_context = Fields {
-            spec,
-            tables,
-            batch: context,
-            ids,
-            attended: None,
-        };
-        let of_candidates = self.fields(candidate_ids, None);
-        let attended = &mut buffers.attended;
-        attended.run(self, of_context, of_candidates, self.candidates.n_rows);
-        let fields = Fields {
-            attended: attended.of_context(self),
-            ..of_context
-        };
+        let attended = buffers.attended.of_context(self);
+        let fields = self.fields_of(context, &buffers.context_ids, attended);
         for (&f, vector) in split.context.iter().zip(vectors.chunks_exact_mut(dim)) {
             fields.vector(f, 0, vector);
         }
@@ -363,7 +395,8 @@ impl Request<'_> {
             numbers::fill_lanes(is_vector, &self.candidates.fields[f], rows.clone(), own);
             inputs = rest;
         }
-        let fields = self.fields(&buffers.candidate_ids, buffers.attended.of_candidates(self));
+        let attended = buffers.attended.of_candidates(self);
+        let fields = self.fields_of(self.candidates, &buffers.candidate_ids, attended);
         let of_candidate = &split.candidate;
         fields.prefetch(of_candidate.first().copied(), rows.clone());
         for (place, lanes) in vectors.chunks_exact_mut(dim).enumerate() {
@@ -378,16 +411,17 @@ impl Request<'_> {
         }
     }
 
-    /// Returns the fields of the candidates.
-    fn fields<'a>(
+    /// Returns the fields of the context or of the candidates.
+    fn fields_of<'a>(
         &'a self,
+        batch: &'a Batch,
         ids: &'a ResolvedIds,
         attended: Option<Attended<'a, f32>>,
     ) -> Fields<'a, f32> {
         Fields {
             spec: self.spec,
             tables: &self.member.network.tables,
-            batch: self.candidates,
+            batch,
             ids,
             attended,
         }
@@ -406,7 +440,8 @@ impl Request<'_> {
                 numbers::fill_row(is_vector, &self.candidates.fields[f], row, own);
                 inputs = rest;
             }
-            let fields = self.fields(&buffers.candidate_ids, buffers.attended.of_candidates(self));
+            let attended = buffers.attended.of_candidates(self);
+            let fields = self.fields_of(self.candidates, &buffers.candidate_ids, attended);
             for (&f, vector) in split.candidate.iter().zip(vectors.chunks_exact_mut(dim)) {
                 fields.vector(f, row, vector);
             }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-const FLAGS: [&str; 13] = [
+const FLAGS: [&str; 14] = [
     "out",
     "density",
     "model",
@@ -14,6 +14,7 @@ const FLAGS: [&str; 13] = [
     "to",
     "wire",
     "connections",
+    "candidates",
     "rate",
     "arrivals",
     "server",

@@ -1,6 +1,6 @@
 //! Requests as bytes, built once before the measurement.
 
-use crate::workload::{Form, LIST_LENGTH, MODEL, N_CANDIDATES, RawColumn, Request};
+use crate::workload::{Form, LIST_LENGTH, MODEL, RawColumn, Request};
 use bytes::Bytes;
 use ncs_serve::proto::inference::ModelInferRequest;
 use ncs_serve::proto::inference::model_infer_request::InferInputTensor;
@@ -153,8 +153,8 @@ struct Tensor {
 
 fn tensors(request: &Request, form: Form) -> impl Iterator<Item = Tensor> {
     let context = request.context.iter().map(move |raw| tensor(raw, 1, form));
-    let candidates = request.candidates.iter();
-    context.chain(candidates.map(move |raw| tensor(raw, N_CANDIDATES, form)))
+    let (candidates, n) = (request.candidates.iter(), request.n_candidates());
+    context.chain(candidates.map(move |raw| tensor(raw, n, form)))
 }
 
 fn tensor(raw: &RawColumn, n_rows: usize, form: Form) -> Tensor {

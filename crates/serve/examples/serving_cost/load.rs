@@ -5,7 +5,7 @@ use crate::bodies::Wire;
 use crate::clock::{cpu_seconds, milliseconds, sleep_exactly, summary};
 use crate::grpc::Calls;
 use crate::http::Http;
-use crate::workload::{Form, Request};
+use crate::workload::{Form, N_CANDIDATES, Request};
 use bytes::Bytes;
 use ncs_model::CounterRng;
 use serde_json::{Value, json};
@@ -83,7 +83,7 @@ fn plan(
         (Some(rate), "even") => Some(evenly_spaced(rate, seconds)),
         _ => return Err("--arrivals poisson|even".to_owned()),
     };
-    let requests = Request::all();
+    let requests = Request::all(flags.or("candidates", N_CANDIDATES)?);
     Ok(Plan {
         to: flags.required("to")?,
         wire,

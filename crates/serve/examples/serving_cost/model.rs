@@ -80,6 +80,7 @@ fn artifact(model: &Model) -> Artifact {
         ancestry: vec![],
         lives: vec![],
         distributions: None,
+        context_columns: vec![],
         shares: vec![],
     }
 }
@@ -139,7 +140,7 @@ impl Arrays<'_> {
         let scorer = Scorer::new(artifact).expect("its own weights");
         let mut ranker = PreparedRanker::new(&Arc::new(scorer));
         let (mut single, mut lists, mut scores) = (Vec::new(), Vec::new(), Vec::new());
-        for request in Request::all() {
+        for request in Request::all(N_CANDIDATES) {
             let (context, candidates) = ranker.batches(&request.query(Form::Integers));
             for row in 0..N_CANDIDATES {
                 let ids = |field| global_ids(field, row, &context, &candidates);

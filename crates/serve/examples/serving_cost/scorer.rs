@@ -2,7 +2,7 @@
 
 use crate::arguments::Flags;
 use crate::clock::{cpu_seconds, summary};
-use crate::workload::{Form, MODEL, N_FIELDS, Request, is_user_field};
+use crate::workload::{Form, MODEL, N_CANDIDATES, N_FIELDS, Request, is_user_field};
 use ncs_features::{Batch, Encoder};
 use ncs_model::{Precision, RankBuffers, Ranker, Scorer};
 use ncs_serve::compute::WorkerScratch;
@@ -28,11 +28,12 @@ pub(crate) fn score(flags: &Flags) -> Result<Value, String> {
     };
     let version = Version::load(&folder, &MODEL.into(), 1, Precision::Single);
     let version = version.map_err(|error| error.to_string())?;
+    let requests = &Request::all(flags.or("candidates", N_CANDIDATES)?);
     let mut record = match values.as_str() {
-        "ids" => run(threads, pace, || on_ids(&version)),
+        "ids" => run(threads, pace, || on_ids(&version, requests)),
         text => {
             let form: Form = text.parse().map_err(|()| "--values ids|integers|strings")?;
-            run(threads, pace, || on_columns(&version, form))
+            run(threads, pace, || on_columns(&version, requests, form))
         }
     };
     record["what"] = json!("score");
@@ -91,9 +92,9 @@ fn repeat(pace: Pace, work: &mut impl FnMut(usize)) -> Vec<Duration> {
     latencies
 }
 
-fn on_ids(version: &Version) -> impl FnMut(usize) {
+fn on_ids(version: &Version, requests: &[Request]) -> impl FnMut(usize) + use<> {
     let mut ranker = PreparedRanker::new(version.scorer());
-    let batches: Vec<(Batch, Batch)> = Request::all()
+    let batches: Vec<(Batch, Batch)> = requests
         .iter()
         .map(|request| ranker.batches(&request.query(Form::Integers)))
         .collect();
@@ -103,8 +104,11 @@ fn on_ids(version: &Version) -> impl FnMut(usize) {
     }
 }
 
-fn on_columns(version: &Version, form: Form) -> impl FnMut(usize) {
-    let requests = Request::all();
+fn on_columns<'a>(
+    version: &'a Version,
+    requests: &[Request],
+    form: Form,
+) -> impl FnMut(usize) + use<'a> {
     let mut queries: Vec<RankQuery> = requests.iter().map(|one| one.query(form)).collect();
     let mut scratch = WorkerScratch::new();
     move |number| {

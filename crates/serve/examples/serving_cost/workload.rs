@@ -13,6 +13,7 @@ pub(crate) const N_SINGLE: usize = 15;
 pub(crate) const N_LISTS: usize = 5;
 pub(crate) const N_FIELDS: usize = N_SINGLE + N_LISTS;
 pub(crate) const LIST_LENGTH: usize = 6;
+/// Number of candidates of a request by default.
 pub(crate) const N_CANDIDATES: usize = 500;
 
 /// Number of different requests, which are sent in turn.
@@ -93,11 +94,11 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// Generates request `number`; deterministic.
-    pub(crate) fn new(number: usize) -> Request {
+    /// Generates request `number` with so many candidates; deterministic.
+    pub(crate) fn new(number: usize, n_candidates: usize) -> Request {
         let rng = CounterRng::new(number as u64, "requests");
         let is_user = |field: &usize| is_user_field(*field);
-        let column = |field: usize| raw_column(rng.at(field as u64), field);
+        let column = |field: usize| raw_column(rng.at(field as u64), field, n_candidates);
         Request {
             context: (0..N_FIELDS).filter(is_user).map(column).collect(),
             candidates: (0..N_FIELDS)
@@ -108,8 +109,14 @@ impl Request {
     }
 
     /// Generates all requests.
-    pub(crate) fn all() -> Vec<Request> {
-        (0..N_REQUESTS).map(Request::new).collect()
+    pub(crate) fn all(n_candidates: usize) -> Vec<Request> {
+        let request = |number| Request::new(number, n_candidates);
+        (0..N_REQUESTS).map(request).collect()
+    }
+
+    /// Returns the number of candidates.
+    pub(crate) fn n_candidates(&self) -> usize {
+        self.candidates[0].values.len()
     }
 
     /// Returns the request as parsed by the server.
@@ -125,7 +132,7 @@ impl Request {
                 columns: columns(&self.context),
             },
             candidates: Block {
-                n_rows: N_CANDIDATES,
+                n_rows: self.n_candidates(),
                 columns: columns(&self.candidates),
             },
             ..RankQuery::default()
@@ -138,12 +145,12 @@ pub(crate) fn is_user_field(field: usize) -> bool {
     !(N_USER_SINGLE..N_SINGLE).contains(&field)
 }
 
-fn raw_column(rng: CounterRng, field: usize) -> RawColumn {
+fn raw_column(rng: CounterRng, field: usize, n_candidates: usize) -> RawColumn {
     let is_list = field >= N_SINGLE;
     let n = match (is_list, is_user_field(field)) {
         (true, _) => LIST_LENGTH,
         (false, true) => 1,
-        (false, false) => N_CANDIDATES,
+        (false, false) => n_candidates,
     };
     RawColumn {
         name: name(field),

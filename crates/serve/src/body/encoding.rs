@@ -25,6 +25,11 @@ const WINDOW_BITS: u8 = 15;
 const MIN_BYTES: usize = 1024;
 
 impl Encoding {
+    /// Returns the decompressed size of a body of `n_bytes`; `None` if it is compressed.
+    pub(crate) fn decoded_size(self, n_bytes: usize) -> Option<usize> {
+        (self == Encoding::Identity).then_some(n_bytes)
+    }
+
     /// Parses a request's `Content-Encoding`.
     pub fn of(headers: &HeaderMap) -> Result<Encoding, ApiError> {
         Encoding::named(headers, &header::CONTENT_ENCODING)

@@ -24,6 +24,11 @@ pub(super) struct Packed {
 }
 
 impl Packed {
+    /// Returns its size once decompressed; `None` if it is compressed.
+    pub(super) fn size(&self) -> Option<usize> {
+        self.encoding.decoded_size(self.bytes.len())
+    }
+
     /// Decompresses the message to at most `limit` bytes. This is CPU-bound work.
     pub(super) fn unpack(self, limit: usize) -> Result<Bytes, ApiError> {
         body::decode(self.encoding, self.bytes, limit)

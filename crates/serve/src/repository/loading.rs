@@ -91,7 +91,10 @@ impl Loading<'_> {
             return Err(invalid(&failure.reason));
         }
         Version::load(folder, &key.0, key.1, self.repository.precision)
-            .map(Arc::new)
+            .map(|version| match self.repository.context_cache() {
+                Some(cache) => Arc::new(version.with_context_cache(cache.clone())),
+                None => Arc::new(version),
+            })
             .map_err(|error| {
                 let reason = error.to_string();
                 tracing::error!(model = %key.0, version = key.1, "not loaded: {reason}");

@@ -14,6 +14,8 @@ pub struct RequestContext {
     pub clock: Clock,
     /// The caller's timeout.
     pub timeout: Option<Duration>,
+    /// Bytes of its body, decompressed; `None`: not known before it is read.
+    pub n_bytes: Option<usize>,
     /// Request id from the headers, used if the body has none.
     pub id: Option<String>,
     /// Trace that the request belongs to (W3C header `traceparent`).
@@ -68,6 +70,7 @@ impl RequestContext {
             call,
             clock: Clock::start(),
             timeout: None,
+            n_bytes: None,
             id: None,
             traceparent: None,
         }

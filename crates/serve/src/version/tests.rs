@@ -77,6 +77,7 @@ fn artifact(scale: f32) -> Artifact {
         ancestry: vec![],
         lives: vec![],
         distributions: None,
+        context_columns: vec![],
         shares: vec![],
         schema: Arc::new(schema),
         spec,
@@ -217,4 +218,82 @@ fn values_are_compared_with_those_of_the_training() {
     assert!(index(false) < 0.01, "the same numbers");
     // The context's number is that of all 200 candidates.
     assert!(index(true) > 2.0, "one number");
+}
+
+/// A request of two candidates with this price in the context.
+fn of_context(price: f64) -> RankQuery {
+    let column = Column {
+        name: "price".into(),
+        values: Values::Float(vec![price]),
+        ..Column::default()
+    };
+    RankQuery {
+        context: Block {
+            n_rows: 1,
+            columns: vec![column],
+        },
+        candidates: Block {
+            n_rows: 2,
+            ..Block::default()
+        },
+        ..RankQuery::default()
+    }
+}
+
+/// Versions share a cache: each finds only its own contexts, and only equal ones.
+#[test]
+fn contexts_that_come_again_are_not_computed_again() {
+    let cache = Arc::new(ContextCache::new(1 << 20));
+    let version = |scale| {
+        let scorer = Scorer::new(&artifact(scale)).expect("its own weights");
+        Version::new(Arc::new(scorer), &"feed".into(), 1, "")
+    };
+    let mut scratch = WorkerScratch::new();
+    let mut score = |version: &Version, price| {
+        let scores = version.score(&mut of_context(price), false, &mut scratch);
+        scores.unwrap().raw
+    };
+    let mut expected_counts = [0, 0];
+    for scale in [1.0, 3.0] {
+        let (plain, cached) = (
+            version(scale),
+            version(scale).with_context_cache(cache.clone()),
+        );
+        for (price, is_kept) in [(2.0, false), (2.0, true), (2.5, false), (2.0, true)] {
+            assert_eq!(score(&cached, price), score(&plain, price));
+            expected_counts[usize::from(!is_kept)] += 1;
+            assert_eq!(cache.counts(), expected_counts);
+        }
+    }
+    assert!(cache.n_bytes() > 0);
+    // More contexts than fit.
+    let small = Arc::new(ContextCache::new(4096));
+    let cached = version(1.0).with_context_cache(small.clone());
+    (0..1000).for_each(|price| drop(score(&cached, price.into())));
+    assert_eq!(small.counts(), [0, 1000]);
+    assert!(small.n_bytes() <= 4096);
+}
+
+#[test]
+fn declared_context_columns_are_prepared_when_a_model_is_loaded() {
+    let folder = tempfile::tempdir().unwrap();
+    let contexts = |declared: &[&str]| {
+        let mut artifact = artifact(1.0);
+        artifact.context_columns = declared.iter().map(|&name| name.to_owned()).collect();
+        let folder = folder.path().join(declared.len().to_string());
+        artifact.write(&folder).unwrap();
+        let read = Artifact::read(&folder).map(|read| read.context_columns);
+        let version = Version::load(&folder, &"feed".into(), 1, Precision::Single);
+        (
+            read.ok(),
+            version.ok().map(|version| version.rankers.contexts()),
+        )
+    };
+    assert_eq!(contexts(&[]), (Some(vec![]), Some(vec![])));
+    let (read, prepared) = contexts(&["price"]);
+    assert_eq!(
+        (read, prepared),
+        (Some(vec!["price".into()]), Some(vec![vec![0]]))
+    );
+    assert_eq!(contexts(&["price", "colour"]), (None, None));
 }

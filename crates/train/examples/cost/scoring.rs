@@ -70,6 +70,7 @@ fn frozen(size: Size, model: &Model) -> Scorer {
         ancestry: vec![],
         lives: vec![],
         distributions: None,
+        context_columns: vec![],
         shares: vec![],
         schema: Arc::new(paper::schema(size)),
         spec: (**model.spec()).clone(),
