@@ -9,15 +9,16 @@ use std::path::Path;
 use serde_json::Value;
 use trained::{done, refused};
 
-/// 4000 rows whose click depends on `item` alone, and whose conversion depends on `price` alone; `noise` is of no use.
+/// 4000 rows whose click depends on `item` alone, and whose conversion depends on `price` alone; `noise` and `position`
+/// are of no use.
 fn planted(folder: &Path) {
-    let mut csv = String::from("item,price,noise,click,conversion\n");
+    let mut csv = String::from("item,price,noise,position,click,conversion\n");
     let mut state = 7_u64;
     let mut uniform = || {
         let bits = ncs_features::hash::split_mix(&mut state);
         (bits >> 11) as f64 / (1_u64 << 53) as f64
     };
-    for _ in 0..4000 {
+    for row in 0..4000 {
         let (item, price, noise) = (
             (uniform() * 6.0) as u32,
             uniform() * 10.0,
@@ -26,7 +27,8 @@ fn planted(folder: &Path) {
         let click = uniform() < 0.15 + 0.14 * f64::from(item);
         let conversion = click && uniform() < 0.1 + 0.08 * price;
         csv += &format!(
-            "i{item},{price:.3},n{noise},{},{}\n",
+            "i{item},{price:.3},n{noise},{},{},{}\n",
+            row % 7,
             u8::from(click),
             u8::from(conversion)
         );
@@ -41,6 +43,7 @@ split = { by = "row", valid = 0.2, test = 0.2 }
 item = "categorical"
 price = "numeric"
 noise = "categorical"
+position = "categorical"
 [tasks]
 ctr = { label = "click" }
 cvr = { label = "conversion", where = "ctr" }
@@ -91,6 +94,16 @@ fn columns_that_decide_are_found_task_by_task() {
         let (loss, _) = loss(&found, column, task);
         assert!(loss.abs() < 0.03, "{column}, task {task}: {loss}");
     }
+    let together = &found["unused_together"];
+    assert_eq!(found["unused"].as_array().unwrap().len(), 2, "{found}");
+    for column in ["noise", "position"] {
+        assert!(
+            together["column"].as_str().unwrap().contains(column),
+            "{together}"
+        );
+    }
+    let cost = together["tasks"][0]["loss"].as_f64().unwrap();
+    assert!(cost.abs() < 0.03, "{together}");
     assert_eq!(
         text,
         done(folder, &json),
@@ -104,6 +117,7 @@ fn columns_that_decide_are_found_task_by_task() {
         table.contains("ctr: loss of AUC") && table.contains('█'),
         "{table}"
     );
+    assert!(table.contains("Permuted together they cost "), "{table}");
     let first = table.lines().find(|line| line.starts_with("item")).unwrap();
     assert!(first.contains('±'), "{first}");
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicBool;
 
 use ncs_eval::render::fixed;
 use ncs_eval::text_table;
-use ncs_experiments::importance::{self, ImportanceSettings, TaskImportance};
+use ncs_experiments::importance::{self, ColumnImportance, ImportanceSettings, TaskImportance};
 use ncs_experiments::progress::{Progress, grouped};
 use ncs_experiments::scoring::EvaluationListener;
 
@@ -112,9 +112,28 @@ fn table(found: &importance::Importance) -> String {
     );
     if !found.unused.is_empty() {
         text += &format!(
-            "Not significant for any task: {}. Train again without them (remove them from [columns]) and compare.\n",
-            found.unused.join(", ")
+            "Not significant for any task: {}.{} Train again without them (remove them from [columns]) and compare.\n",
+            found.unused.join(", "),
+            found
+                .unused_together
+                .as_ref()
+                .map_or(String::new(), together)
         );
     }
     text
+}
+
+/// What columns cost together that cost nothing one by one.
+fn together(found: &ColumnImportance) -> String {
+    let cost = |task: &TaskImportance| {
+        let number = |x: Option<f64>| fixed(x.unwrap_or(f64::NAN), 4);
+        let (loss, error) = (number(task.loss), number(task.error));
+        format!("{loss} ± {error} of {} ({})", task.metric, task.task)
+    };
+    let costs: Vec<String> = found.tasks.iter().map(cost).collect();
+    let hint = match found.is_used() {
+        true => ": some of them replace each other, so keep one",
+        false => "",
+    };
+    format!(" Permuted together they cost {}{hint}.", costs.join(", "))
 }

@@ -3,6 +3,7 @@
 
 mod boundaries;
 mod crosses;
+mod decays;
 #[allow(dead_code, reason = "the tests of the server use the rest")]
 #[path = "../serving/harness.rs"]
 mod harness;

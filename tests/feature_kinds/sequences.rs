@@ -254,7 +254,7 @@ fn wrong_sequences_are_refused_with_their_place_and_a_remedy() {
 }
 
 #[test]
-fn a_model_with_a_sequence_is_not_exported_and_says_what_it_reads() {
+fn a_model_with_attention_is_not_exported_and_says_what_it_reads() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
     log(path, row);
@@ -263,10 +263,12 @@ fn a_model_with_a_sequence_is_not_exported_and_says_what_it_reads() {
         path,
         &["export", "run", "--out", "run.onnx"],
         &[
-            "feature \"history.item\" is of a behaviour sequence",
-            "ncs serve",
+            "feature \"history.item\" is of a behaviour sequence pooled by attention",
+            "pooling = \"mean\"",
         ],
     );
+    train(path, "mean", &history("max_length = 3\npooling = \"mean\""));
+    done(path, &["export", "mean", "--out", "mean.onnx"]);
     let shown = done(path, &["inspect", "run"]);
     for part in ["history.item", "seen_items", "attention to the candidate"] {
         assert!(shown.contains(part), "{part}: {shown}");

@@ -102,6 +102,67 @@ fn every_loss_finds_the_planted_expectations() {
     assert!(page.contains("mean absolute error"));
 }
 
+/// Money: nine rows of ten spend nothing, and the others amounts of a heavy tail. Both the chance and the amount depend on
+/// the item, in opposite directions for some.
+fn spending(rng: CounterRng) -> (Value, f64) {
+    let item = rng.bits(101) % 30;
+    let (chance, location) = law(item);
+    let spends = rng.uniform(102) < chance;
+    let amount = (location + 1.2 * rng.normal(103)).exp();
+    let columns = json!({ "place": 0, "item": item, "seconds": if spends { amount } else { 0.0 } });
+    (columns, location)
+}
+
+/// The chance that something is spent on an item, and the mean of the amount's logarithm.
+fn law(item: u64) -> (f64, f64) {
+    let rng = CounterRng::new(9, "spending");
+    let chance = 1.0 / (1.0 + (2.0 - 0.8 * rng.normal(item)).exp());
+    (chance, 4.0 + 0.7 * rng.normal(100 + item))
+}
+
+/// Returns the mean distance of the logarithms of prediction and expectation.
+fn distance_of_spending(folder: &Path, scores: &[f32]) -> f64 {
+    let text = fs::read_to_string(folder.join("test.jsonl")).unwrap();
+    let errors = text.lines().zip(scores).map(|(line, &score)| {
+        let row: Value = serde_json::from_str(line).unwrap();
+        let (chance, location) = law(row["item"].as_u64().unwrap());
+        let expected = chance.ln() + location + 1.2_f64.powi(2) / 2.0;
+        (f64::from(score).max(1e-3).ln() - expected).abs()
+    });
+    errors.sum::<f64>() / scores.len() as f64
+}
+
+#[test]
+fn zeros_and_a_heavy_tail_are_learned_apart_and_joined_in_the_mean() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    log(path, spending);
+    let (ziln, scores) = train(path, "ziln", "loss = \"ziln\"");
+    let found = distance_of_spending(path, &scores);
+    let (poisson, scores) = train(path, "poisson", "loss = \"poisson\"");
+    let other = distance_of_spending(path, &scores);
+    println!("ziln {found:.3} {ziln}\npoisson {other:.3} {poisson}");
+    assert!(found < 0.45, "{found} {ziln}");
+    assert!(ziln["gini"].as_f64().unwrap() > 0.2, "{ziln}");
+    same_everywhere(path, "ziln", &["place"]);
+    let inspected = done(path, &["inspect", "ziln"]);
+    assert!(inspected.contains("ziln (unit "), "{inspected}");
+    // Experts, joint steps, and a network whose vectors have parts for tasks.
+    for (name, set) in [
+        ("mmoe", "network.kind=mmoe"),
+        ("stem", "network.kind=stem"),
+        ("home", "network.kind=home"),
+        ("joint", "training.steps=joint"),
+    ] {
+        let sets = ["train", "ziln.toml", "--out", name, "--set", set];
+        done(path, &[&sets[..], &["--set", "training.epochs=1"]].concat());
+        fs::remove_dir_all(path.join("scores")).unwrap();
+        same_everywhere(path, name, &["item"]);
+    }
+    let alone = ["check", "ziln.toml", "--set", "network.kind=single_task"];
+    refused(path, &alone, &["\"cvr\"", "three outputs", "shared_bottom"]);
+}
+
 #[test]
 fn large_labels_do_not_decide_with_hubers_loss() {
     let folder = tempfile::tempdir().unwrap();

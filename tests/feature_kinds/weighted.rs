@@ -60,6 +60,9 @@ fn weights_are_found_and_score_the_same_everywhere() {
         &columns(&format!("{PARALLEL}, pooling = \"sum\", max_values = 4")),
     );
     same_everywhere(path, "sums", &["place"]);
+    // Values and weights are permuted together.
+    let importance = done(path, &["importance", "weighted", "--data", "test.jsonl"]);
+    assert!(importance.contains("tags + shares"), "{importance}");
     let inspected = done(path, &["inspect", "weighted"]);
     assert!(inspected.contains("tags x shares"), "{inspected}");
     let arguments = ["export", "weighted", "--format", "onnx", "--out", "m.onnx"];

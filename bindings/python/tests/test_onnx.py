@@ -98,7 +98,15 @@ BASE: dict[str, Any] = {
     "evaluation": {"bootstrap": 0},
 }
 
-NETWORKS = ["single_task", "shared_bottom", "sparse_sharing", "cross_stitch", "mmoe", "ple", "aitm", "linear"]
+#: A sequence without attention.
+SEEN: dict[str, Any] = {
+    "kind": "sequence",
+    "pooling": "mean",
+    "max_length": 4,
+    "attributes": {"item": {"column": "history", "table": "item"}},
+}
+
+NETWORKS = ["single_task", "shared_bottom", "sparse_sharing", "cross_stitch", "mmoe", "ple", "home", "aitm", "linear"]
 
 #: Wide enough that no task is cut off from its inputs.
 WIDE = {"network.hidden": [32, 16], "search.density": 0.6}
@@ -154,6 +162,16 @@ CASES |= {
         "tasks.spent": {"label": "spent", "loss": "poisson"},
         "tasks.again": {"label": "spent", "where": "ctr", "loss": "weighted_logistic"},
     },
+    "zeros and a tail": {
+        "network.kind": "mmoe",
+        "tasks.spent": {"label": "spent", "loss": "ziln"},
+    },
+    "zeros and a tail under masks": {"tasks.spent": {"label": "spent", "where": "ctr", "loss": "ziln"}, **WIDE},
+    "tables of each task": {"network.task_tables": True, "calibration.kind": "platt", **WIDE},
+    "mean of events": {"columns.seen": SEEN, **WIDE},
+    "last event": {"columns.seen": {**SEEN, "pooling": "last", "newest": "first"}, **WIDE},
+    "stem": {"network.kind": "stem", "network.experts": 2},
+    "one expert of each task": {"network.kind": "home", "network.experts": 1, "network.hidden": [16, 8, 8]},
     "id dropout": {"network.kind": "shared_bottom", "training.id_dropout": 0.2},
 }
 

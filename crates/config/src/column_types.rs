@@ -178,11 +178,33 @@ pub(crate) enum ColumnSettings {
         /// Number of heads, with pooling = "mha". Default: 4.
         #[schemars(range(min = 1, max = 64))]
         heads: Option<u32>,
+        /// Weights of events that decay with their age. Default: events count by pooling alone.
+        decay: Option<EventDecay>,
     },
 }
 
 fn fifty() -> usize {
     50
+}
+
+/// Weights of events that decay with their age: at the age of half_life an event counts half, at twice that age a quarter.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct EventDecay {
+    /// The list column with the age of each event, in the unit of half_life.
+    pub(crate) ages: Option<String>,
+    /// Instead of ages: the list column with the time of each event.
+    pub(crate) times: Option<String>,
+    /// With times: the column with the time from which ages are counted, such as that of the impression.
+    pub(crate) at: Option<String>,
+    /// With times: the unit of times that are numbers. Default: told by their size.
+    pub(crate) unit: Option<Unit>,
+    /// The age at which an event counts half: in hours with times, in the unit of the ages otherwise.
+    #[schemars(extend("exclusiveMinimum" = 0.0))]
+    pub(crate) half_life: f64,
+    /// Whether training learns the half-life, which then begins at half_life.
+    #[serde(default)]
+    pub(crate) learned: bool,
 }
 
 /// An attribute of the events of a sequence: a list for each row, with one value for each event.

@@ -43,6 +43,7 @@ pub(crate) fn plan(config: &toml_types::RunFile, checks: &mut Checks<'_>) -> Sch
         checks.column(&place, &field.column);
         times::beside(field, checks);
     }
+    sequences::check_ages(config, checks);
     sequences::link(config, &attributes, &tables, &mut fields, checks);
     let tasks = tasks::plan(config, &fields, checks);
     for column in &config.evaluation.slices {

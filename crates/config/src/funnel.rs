@@ -198,25 +198,23 @@ pub(crate) fn heads(
 ) -> Heads {
     let takes = kappa.filter(|kappa| !kappa.permuted);
     let takes = takes.map(|kappa| [kappa.from, kappa.to]);
-    let Some(funnel) = funnel else {
-        return Heads {
-            takes,
-            late: late::heads(tasks),
-            ..Heads::default()
-        };
-    };
+    let auxiliary = funnel.filter(|funnel| funnel.kind.has_auxiliary_head());
+    let joint = funnel.filter(|funnel| funnel.kind.is_joint());
     Heads {
         takes,
         late: late::heads(tasks),
-        auxiliary_head_of: funnel
-            .kind
-            .has_auxiliary_head()
-            .then_some(funnel.conversion),
-        joint: funnel
-            .kind
-            .is_joint()
-            .then_some([funnel.click, funnel.conversion]),
+        outputs: further_outputs(tasks),
+        auxiliary_head_of: auxiliary.map(|funnel| funnel.conversion),
+        joint: joint.map(|funnel| [funnel.click, funnel.conversion]),
+        ..Heads::default()
     }
+}
+
+/// Returns the tasks that need further outputs, once for each of them.
+fn further_outputs(tasks: &[Task]) -> Vec<usize> {
+    let of_task =
+        |(t, task): (usize, &Task)| std::iter::repeat_n(t, task.objective.n_further_outputs());
+    tasks.iter().enumerate().flat_map(of_task).collect()
 }
 
 /// Whether tasks step together: they do where the loss or the balance needs it.

@@ -79,8 +79,21 @@ pub(crate) fn heads(tasks: &[Task]) -> Vec<usize> {
     late.flatten().collect()
 }
 
-/// Refuses auxiliary heads in networks of a single task.
+/// Refuses auxiliary heads and further outputs in networks of a single task.
 pub(crate) fn check_network(config: &toml_types::RunFile, tasks: &[Task], checks: &mut Checks<'_>) {
+    let mut several = tasks
+        .iter()
+        .filter(|task| task.objective.n_further_outputs() > 0);
+    if let Some(task) = several.next()
+        && config.network.kind == toml_types::NetworkKind::SingleTask
+    {
+        let name = &task.name;
+        let text = format!(
+            "task {name:?}: this loss has three outputs, and network.kind = \"single_task\" has one for each network; train this \
+             task alone with network.kind = \"shared_bottom\", or write loss = \"poisson\""
+        );
+        checks.say(&["tasks", name, "loss"], text);
+    }
     let Some(&task) = heads(tasks).first() else {
         return;
     };

@@ -26,6 +26,7 @@ mod search_types;
 mod sequences;
 mod smoothing;
 mod start;
+mod task_groups;
 mod tasks;
 mod times;
 mod toml_types;

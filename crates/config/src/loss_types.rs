@@ -41,6 +41,9 @@ pub(crate) enum Loss {
     /// Weighted logistic regression of an amount, at least 0 (Covington et al. 2016): a row is a one that counts by its
     /// label, and a zero that counts once; the odds are the mean, which is predicted.
     WeightedLogistic {},
+    /// Zero-inflated log-normal loss of an amount, at least 0, which is mostly 0 and has a few large values (Wang et al. 2019):
+    /// three outputs, for the chance of a value above 0 and the mean and deviation of its logarithm; the mean is predicted.
+    Ziln {},
 }
 
 pub(crate) fn cross_entropy() -> KindOrTable<Loss> {

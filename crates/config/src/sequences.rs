@@ -2,13 +2,14 @@
 
 use indexmap::IndexMap;
 use ncs_features::{
-    Attention, Beside, EventAttribute, Field, IdSpacePlan, MultiHead, Newest, NumericPlan, Pooling,
-    SequencePooling, TablePlan,
+    Attention, Beside, EventAges, EventAttribute, EventDecay, Field, IdSpacePlan, MultiHead,
+    Newest, NumericPlan, Pooling, SequencePooling, TablePlan,
 };
 
 use super::checks::Checks;
 use super::column_kinds::{Ids, Read, ids};
 use super::problem::hint;
+use super::times;
 use super::toml_types::{self, Column, ColumnSettings, RunFile};
 
 /// Widths of the attention's hidden layers.
@@ -76,6 +77,7 @@ pub(crate) fn read<'n>(
         return;
     };
     let pooling = pooling(sequence, config, checks);
+    let (decay, beside) = decay(sequence, config, checks);
     let first = attributes
         .iter()
         .position(|about| about.sequence == sequence);
@@ -87,6 +89,7 @@ pub(crate) fn read<'n>(
             toml_types::Newest::First => Newest::First,
         },
         target: None,
+        decay,
     };
     for about in attributes.iter().filter(|about| about.sequence == sequence) {
         let read = Read {
@@ -99,12 +102,103 @@ pub(crate) fn read<'n>(
                 SequencePooling::Last => 1,
                 _ => *max_length,
             }),
-            beside: Beside::None,
+            beside: beside.clone(),
         };
         if columns.insert(&about.full_name, read).is_some() {
             let name = &about.full_name;
             let text = format!("two features have the name {name:?}; rename one");
             checks.say(&about.place("column")[..4], text);
+        }
+    }
+}
+
+/// Returns whether weights decay with age, and where the ages are.
+fn decay(sequence: &str, config: &Column, checks: &mut Checks<'_>) -> (Option<EventDecay>, Beside) {
+    let Column::With(ColumnSettings::Sequence {
+        pooling,
+        decay: Some(stated),
+        ..
+    }) = config
+    else {
+        return (None, Beside::None);
+    };
+    let mut say = |key: &str, what: &str| {
+        let text = format!("columns.{sequence}.decay{what}");
+        checks.say(&["columns", sequence, "decay", key], text);
+    };
+    let column = match (&stated.ages, &stated.times, &stated.at) {
+        (Some(ages), None, None) => ages,
+        (None, Some(times), Some(_)) => times,
+        (None, None, _) => {
+            say(
+                "half_life",
+                " needs the age of each event; state ages, or times and at",
+            );
+            return (None, Beside::None);
+        }
+        (None, Some(times), None) => {
+            say(
+                "times",
+                ".times needs at, the column with the time from which ages are counted",
+            );
+            times
+        }
+        (Some(ages), None, Some(_)) => {
+            say(
+                "at",
+                ".at goes with times, the list of the times of the events",
+            );
+            ages
+        }
+        (Some(ages), Some(_), _) => {
+            say("ages", " states both ages and times; keep one");
+            ages
+        }
+    };
+    if stated.unit.is_some() && stated.times.is_none() {
+        say(
+            "unit",
+            ".unit goes with times; ages are in the unit of half_life",
+        );
+    }
+    if *pooling == toml_types::SequencePooling::Last {
+        say(
+            "half_life",
+            " weighs events against each other, and pooling = \"last\" keeps one; use another pooling",
+        );
+    }
+    let ages = EventAges {
+        column: column.clone(),
+        at: stated.at.clone(),
+        unit: stated.unit.map(times::time_unit),
+        half_life: stated.half_life,
+    };
+    let decay = match stated.learned {
+        true => EventDecay::Learned,
+        false => EventDecay::Stated,
+    };
+    (Some(decay), Beside::Ages(ages))
+}
+
+/// Checks that the columns of ages are in every file.
+pub(crate) fn check_ages(config: &RunFile, checks: &mut Checks<'_>) {
+    for (sequence, column) in &config.columns {
+        let Column::With(ColumnSettings::Sequence {
+            decay: Some(stated),
+            ..
+        }) = column
+        else {
+            continue;
+        };
+        let columns = [
+            ("ages", &stated.ages),
+            ("times", &stated.times),
+            ("at", &stated.at),
+        ];
+        for (key, column) in columns {
+            if let Some(column) = column {
+                checks.column(&["columns", sequence, "decay", key], column);
+            }
         }
     }
 }

@@ -133,6 +133,7 @@ fn objective(config: &Loss) -> Objective {
         Loss::Huber { delta } => Objective::Value(ValueLoss::Huber { delta }.into()),
         Loss::Poisson {} => Objective::Value(ValueLoss::Poisson.into()),
         Loss::WeightedLogistic {} => Objective::Value(ValueLoss::WeightedLogistic.into()),
+        Loss::Ziln {} => Objective::Value(ValueLoss::Ziln.into()),
     }
 }
 

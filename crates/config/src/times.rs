@@ -39,7 +39,7 @@ pub(crate) fn part(
     }
 }
 
-fn time_unit(unit: toml_types::Unit) -> TimeUnit {
+pub(crate) fn time_unit(unit: toml_types::Unit) -> TimeUnit {
     match unit {
         toml_types::Unit::Days => TimeUnit::Days,
         toml_types::Unit::Seconds => TimeUnit::Seconds,
@@ -133,6 +133,8 @@ pub(crate) fn boundaries(name: &str, stated: &[f64], checks: &mut Checks<'_>) ->
 pub(crate) fn beside(field: &Field, checks: &mut Checks<'_>) {
     let key = match &field.beside {
         Beside::Since { .. } => "since",
+        // Once for a sequence, not for each of its attributes.
+        Beside::Ages(_) => return,
         _ => "weights",
     };
     if let Some(column) = field.beside.column() {

@@ -14,6 +14,7 @@ use super::late;
 use super::problem::hint;
 use super::rates;
 use super::smoothing;
+use super::task_groups;
 use super::toml_types::{self, Density, Epochs};
 use super::units;
 
@@ -34,6 +35,11 @@ pub(crate) fn plan(
     if config.network.kind == toml_types::NetworkKind::Ple {
         enough_layers(&config.network, checks);
     }
+    if config.network.kind == toml_types::NetworkKind::Home && config.network.hidden.len() < 2 {
+        let text =
+            "network.kind = \"home\" has two levels of experts; state two hidden layers or more";
+        checks.say(&["network", "hidden"], text);
+    }
     let is_stem = config.network.kind == toml_types::NetworkKind::Stem;
     if is_stem && checks.states(&["network", "gram"]) && config.network.gram != Gram::None {
         let text =
@@ -44,17 +50,21 @@ pub(crate) fn plan(
     let kappa = funnel::kappa(config, tasks, checks);
     late::check_network(config, tasks, checks);
     let mut network = NetworkPlan {
-        heads: funnel::heads(funnel.as_ref(), kappa, tasks),
+        heads: Heads {
+            groups: task_groups::groups(&config.network, tasks, checks),
+            ..funnel::heads(funnel.as_ref(), kappa, tasks)
+        },
         ..network(&config.network)
     };
     if is_stem {
-        if network.heads.auxiliary_head_of.is_some() {
-            let text = "network.kind = \"stem\" has embeddings for tasks, and this loss needs a head that is none; choose another";
-            checks.say(&["training", "loss"], text);
-        }
         network.gram = Gram::None;
         let parts = network.kind.vector_parts(tasks.len());
         network.dim = network.dim.saturating_mul(parts);
+    }
+    if config.network.task_tables {
+        task_groups::check_tables(config, checks);
+        network.heads.task_vectors = network.dim;
+        network.dim = network.dim.saturating_mul(1 + tasks.len());
     }
     let mut train = TrainPlan {
         funnel,
@@ -131,7 +141,8 @@ fn idle_settings(config: &toml_types::RunFile, checks: &mut Checks<'_>) {
 /// Only some networks have experts and levels.
 fn idle_experts(config: &toml_types::Network, checks: &mut Checks<'_>) {
     let is_ple = config.kind == toml_types::NetworkKind::Ple;
-    let has_shared = is_ple || config.kind == toml_types::NetworkKind::Stem;
+    let is_home = config.kind == toml_types::NetworkKind::Home;
+    let has_shared = is_ple || is_home || config.kind == toml_types::NetworkKind::Stem;
     let has_experts = has_shared || config.kind == toml_types::NetworkKind::Mmoe;
     let mut idle = |key: &str, stated: Option<usize>, is_used: bool, who: &str| {
         if stated.is_some() && !is_used {
@@ -139,11 +150,16 @@ fn idle_experts(config: &toml_types::Network, checks: &mut Checks<'_>) {
             checks.note(text);
         }
     };
-    let who = r#""mmoe", "ple" and "stem" have experts"#;
+    let who = r#""mmoe", "ple", "stem" and "home" have experts"#;
     idle("experts", config.experts, has_experts, who);
-    let who = r#""ple" and "stem" have shared experts"#;
+    let who = r#""ple", "stem" and "home" have shared experts"#;
     idle("shared_experts", config.shared_experts, has_shared, who);
     idle("levels", config.levels, is_ple, r#""ple" has levels"#);
+    if config.task_groups.is_some() && !is_home {
+        checks.note(
+            "network.task_groups has no effect: only network.kind = \"home\" has groups of tasks",
+        );
+    }
     if config.kind == toml_types::NetworkKind::Linear && checks.states(&["network", "hidden"]) {
         let text = "network.hidden has no effect: network.kind = \"linear\" has no hidden layers";
         checks.note(text);
@@ -194,6 +210,10 @@ fn network(config: &toml_types::Network) -> NetworkPlan {
                 shared: config.shared_experts(),
             },
             toml_types::NetworkKind::Stem => NetworkKind::Stem {
+                experts: config.experts(),
+                shared: config.shared_experts(),
+            },
+            toml_types::NetworkKind::Home => NetworkKind::Home {
                 experts: config.experts(),
                 shared: config.shared_experts(),
             },

@@ -22,16 +22,22 @@ pub(crate) struct Network {
     /// Widths of the hidden layers, input side first.
     #[schemars(length(min = 1, max = 100), inner(range(min = 1)))]
     pub(crate) hidden: Vec<usize>,
-    /// `mmoe`: experts that all tasks share; `ple`: experts of each task at each level; `stem`: experts of each task. Without it,
-    /// 4.
+    /// `mmoe`: experts that all tasks share; `ple`: experts of each task at each level; `stem`: experts of each task; `home`: experts
+    /// of each group of tasks on both levels, and of each task. Without it, 4.
     #[schemars(range(min = 1))]
     pub(crate) experts: Option<usize>,
-    /// `ple`: shared experts at each level; `stem`: shared experts. Without it, 1.
+    /// `ple` and `home`: shared experts at each level; `stem`: shared experts. Without it, 1.
     #[schemars(range(min = 1))]
     pub(crate) shared_experts: Option<usize>,
     /// `ple`: levels of extraction, one hidden layer each. Without it, 1.
     #[schemars(range(min = 1))]
     pub(crate) levels: Option<usize>,
+    /// `home`: the groups of tasks, as lists of their names, such as [["click", "like"], ["long_view"]]. Without it, the tasks
+    /// that count all rows are one group and those that count rows of another task are one; if all are alike, each is a group.
+    pub(crate) task_groups: Option<Vec<Vec<String>>>,
+    /// `sparse_sharing`: whether each value has, beside its vector for all tasks, one of as many numbers for each task, which
+    /// only that task reads and changes (the tables of STEM). Products of vectors are of those for all tasks.
+    pub(crate) task_tables: bool,
     /// The part of the Gram matrix of the field vectors that the network sees.
     pub(crate) gram: Gram,
     /// Probability that a hidden unit is dropped in a training step.
@@ -52,6 +58,8 @@ impl Default for Network {
             experts: None,
             shared_experts: None,
             levels: None,
+            task_groups: None,
+            task_tables: false,
             gram: Gram::Full,
             dropout: 0.0,
             table_deviation: None,
@@ -95,6 +103,9 @@ pub(crate) enum NetworkKind {
     /// own and the shared ones only, so that no task moves the embeddings of another (STEM, Su et al. 2023). Without a Gram
     /// matrix. The last hidden layer is each task's own.
     Stem,
+    /// Two levels of experts with normalisation and Swish: for groups of similar tasks, for each task, and shared ones; each
+    /// scales its inputs by a gate of its own (HoME, Wang et al. 2024). The last hidden layer is each task's own, from three on.
+    Home,
     /// A tower for each task; the representation of the previous task is transferred by attention.
     Aitm,
     /// A linear model for each task over common tables, without hidden layers: logistic regression with gram = "none", a

@@ -5,10 +5,11 @@ use std::path::Path;
 use indexmap::IndexMap;
 use ncs_eval::{LayerSharing, text_table, units_table};
 use ncs_features::{
-    Field, Objective, Pooling, Population, Schema, SequencePooling, ValueLoss, ValueObjective,
+    Beside, Field, Objective, Pooling, Population, Schema, Sequence, SequencePooling, ValueLoss,
+    ValueObjective,
 };
 use ncs_model::artifact::{Ancestor, Artifact, ArtifactError, RowLives, TaskRecalibration};
-use ncs_model::{Calibrator, Spec};
+use ncs_model::{Calibrator, DenseLayout, Spec};
 use serde::Serialize;
 
 use crate::progress::grouped;
@@ -125,6 +126,7 @@ fn text_of(
         format!("Tasks\n{}", tasks(artifact)),
         format!("Columns\n{}", columns(&artifact.schema)),
         format!("Tables\n{}", tables(artifact)),
+        half_lives(artifact),
         lifetimes(artifact),
         format!("Layers: connections\n{}", layers(artifact)),
         units(artifact),
@@ -202,6 +204,7 @@ fn value_loss(value: ValueObjective) -> String {
         ValueLoss::Huber { delta } => format!("huber ({delta})"),
         ValueLoss::Poisson => "poisson".to_owned(),
         ValueLoss::WeightedLogistic => "weighted_logistic".to_owned(),
+        ValueLoss::Ziln => "ziln".to_owned(),
     };
     format!("{name} (unit {:.4}, from {:.4})", value.scale, value.centre)
 }
@@ -260,6 +263,40 @@ fn columns(schema: &Schema) -> String {
     };
     let rows: Vec<_> = schema.fields.iter().map(row).collect();
     text_table(&["feature", "column", "table", "pooling"], &rows)
+}
+
+/// Ages at which events count half, stated and as learned by each weight set.
+fn half_lives(artifact: &Artifact) -> String {
+    let (schema, spec) = (&artifact.schema, &artifact.spec);
+    let networks = spec.networks();
+    let learned = |field: usize| {
+        let of_set = artifact.weight_sets.iter().filter_map(|set| {
+            let layout = DenseLayout::of(spec, networks.get(set.network)?);
+            let mut attentions = layout.attentions.iter();
+            let own = attentions.find(|own| own.sequence.fields[0] == field)?;
+            set.weights.dense.get(own.log_rate()?).copied()
+        });
+        of_set.collect::<Vec<f32>>()
+    };
+    let row = |sequence: Sequence| {
+        let field = &schema.fields[sequence.fields[0]];
+        let Beside::Ages(ages) = &field.beside else {
+            return None;
+        };
+        let half_life = |log_rate: f32| ages.half_life / f64::from(log_rate).exp();
+        let learned = learned(sequence.fields[0]).into_iter();
+        let learned: Vec<String> = learned
+            .map(|rate| format!("{:.4}", half_life(rate)))
+            .collect();
+        let stated = format!("{}", ages.half_life);
+        Some(vec![field.name.clone(), stated, learned.join(", ")])
+    };
+    let rows: Vec<Vec<String>> = spec.sequences().into_iter().filter_map(row).collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    let table = text_table(&["events of", "half-life", "learned"], &rows);
+    format!("Weights of events by age\n{table}")
 }
 
 /// Rows that a training row points to are initialised; others are the zero vector.

@@ -123,7 +123,7 @@ pub(crate) fn columns_read(field: &Field) -> String {
     match &field.beside {
         Beside::Since { column: since, .. } => format!("{column} - {since}"),
         Beside::Weights { column: weights } => format!("{column} x {weights}"),
-        Beside::None | Beside::WeightAfter { .. } => column.clone(),
+        Beside::None | Beside::WeightAfter { .. } | Beside::Ages(_) => column.clone(),
     }
 }
 

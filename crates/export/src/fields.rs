@@ -162,10 +162,15 @@ fn rows(
     let inside = graph.node("Less", &name("inside"), &[&places, &ends]);
     let missing = graph.node("Equal", &name("is_missing"), &[&ids, &zero]);
     let present = graph.node("Not", &name("is_present"), &[&missing]);
-    let valid = graph.node("And", &name("valid"), &[&inside, &present]);
+    // Events without a value keep their place: they have the row of missing values.
+    let is_events = pooling.attribute().is_some();
+    let valid = match is_events {
+        true => inside,
+        false => graph.node("And", &name("valid"), &[&inside, &present]),
+    };
     let ids = graph.node("Where", &name("ids"), &[&valid, &ids, &zero]);
     let mut weights = graph.cast(&name("weights"), &valid, element::FLOAT);
-    if pooling == Pooling::Mean {
+    if pooling == Pooling::Mean || is_events {
         let n = graph.sum(&name("n"), &weights, 1, true);
         let one = graph.floats("one", &[], vec![1.0]);
         let n = graph.node("Max", &name("n_or_1"), &[&n, &one]);

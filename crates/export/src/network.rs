@@ -15,7 +15,7 @@ struct Lookup {
     rows: Value,
 }
 
-/// Adds a network and returns the logits of its tasks, `float [batch, 1]`, by the task's number.
+/// Adds a network and returns the logits of its tasks and their further outputs, `float [batch, 1]`, by the head's number.
 pub(crate) fn logits(
     graph: &mut GraphBuilder,
     scorer: &Scorer,
@@ -33,7 +33,7 @@ pub(crate) fn logits(
             scorer,
             frozen,
             name: match of_subnet[..] {
-                [task] => format!("{name}{}/", scorer.spec().tasks[task]),
+                [head] => format!("{name}{}/", scorer.spec().head_name(head)),
                 _ => name.to_owned(),
             },
             task: of_subnet[0],
@@ -203,6 +203,20 @@ fn gram(graph: &mut GraphBuilder, spec: &Spec, vectors: &Value, name: &str) -> V
         &format!("{name}gram/vectors"),
         &[vectors, &shape],
     );
+    let matrix = if interaction.shared_dim < interaction.dim {
+        let (start, end) = (
+            graph.integers(&[0]),
+            graph.integers(&[interaction.shared_dim as i64]),
+        );
+        let axis = graph.integers(&[2]);
+        graph.node(
+            "Slice",
+            &format!("{name}gram/shared"),
+            &[&matrix, &start, &end, &axis],
+        )
+    } else {
+        matrix
+    };
     let turned = vec![ints("perm", &[0, 2, 1])];
     let turned = graph.node_with(
         "Transpose",
@@ -295,6 +309,23 @@ impl SubnetRun<'_> {
                 let parts: Vec<Value> = parts.iter().map(|&part| values[part].clone()).collect();
                 self.weighted_sum(&name, &weights, &parts)
             }
+            Op::Sigmoid { from, scale } => {
+                let y = self
+                    .graph
+                    .node("Sigmoid", &format!("{name}/sigmoid"), &[&values[*from]]);
+                let scale = self.graph.floats("scale", &[], vec![*scale as f32]);
+                self.graph.node("Mul", &name, &[&y, &scale])
+            }
+            Op::Product { of: [a, b] } => {
+                self.graph.node("Mul", &name, &[&values[*a], &values[*b]])
+            }
+            Op::Sum { parts } => {
+                let parts: Vec<&Value> = parts.iter().map(|&part| &values[part]).collect();
+                self.graph.node("Sum", &name, &parts)
+            }
+            Op::NormalizedSwish { from, stitch } => {
+                self.normalized_swish(&name, &values[*from], *stitch)
+            }
             Op::Detach { from } => values[*from].clone(),
             Op::Gather { from, sums } => self.gathered(&name, &values[*from], sums),
             Op::Scores { pairs, scale } => {
@@ -313,6 +344,34 @@ impl SubnetRun<'_> {
                 self.graph.concat(&name, &scores)
             }
         }
+    }
+
+    /// Adds a layer normalisation with Swish behind it, in the operations of the scorer.
+    fn normalized_swish(&mut self, name: &str, from: &Value, stitch: usize) -> Value {
+        let network = &self.frozen.network;
+        let weights = &network.dense[network.layout.stitches[stitch].clone()];
+        let (scales, shifts) = weights.split_at(weights.len() / 2);
+        let width = scales.len();
+        let graph = &mut *self.graph;
+        let (scales, shifts) = (
+            graph.floats(&format!("{name}/scales"), &[width], scales.to_vec()),
+            graph.floats(&format!("{name}/shifts"), &[width], shifts.to_vec()),
+        );
+        let n = graph.floats("width", &[], vec![1.0 / width as f32]);
+        let epsilon = graph.floats("epsilon", &[], vec![1e-5]);
+        let sum = graph.sum(&format!("{name}/sum"), from, 1, true);
+        let mean = graph.node("Mul", &format!("{name}/mean"), &[&sum, &n]);
+        let off = graph.node("Sub", &format!("{name}/off"), &[from, &mean]);
+        let squares = graph.node("Mul", &format!("{name}/squares"), &[&off, &off]);
+        let sum = graph.sum(&format!("{name}/sum_of_squares"), &squares, 1, true);
+        let variance = graph.node("Mul", &format!("{name}/variance"), &[&sum, &n]);
+        let variance = graph.node("Add", &format!("{name}/above_0"), &[&variance, &epsilon]);
+        let deviation = graph.node("Sqrt", &format!("{name}/deviation"), &[&variance]);
+        let x = graph.node("Div", &format!("{name}/normalized"), &[&off, &deviation]);
+        let u = graph.node("Mul", &format!("{name}/scaled"), &[&x, &scales]);
+        let u = graph.node("Add", &format!("{name}/shifted"), &[&u, &shifts]);
+        let gate = graph.node("Sigmoid", &format!("{name}/gate"), &[&u]);
+        graph.node("Mul", name, &[&u, &gate])
     }
 
     /// Adds sums of features. Those of fewer features than others are filled up with 0 times one of them.
@@ -378,7 +437,7 @@ impl SubnetRun<'_> {
     fn head(&mut self, head: usize, from: &Value) -> Value {
         let network = &self.frozen.network;
         let layout = &network.layout.heads[head];
-        let task = &self.scorer.spec().tasks[network.tasks[head]];
+        let task = self.scorer.spec().head_name(network.tasks[head]);
         let name = format!("{}{task}/head", self.name);
         let weights = network.dense[layout.weights.clone()].to_vec();
         let weights = self

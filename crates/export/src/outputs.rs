@@ -1,9 +1,9 @@
-//! From logits to calibrated probabilities, in the scorer's order: logit transfer, sigmoid, quotient, calibrator,
+//! From logits to calibrated probabilities, in the scorer's order: logit transfer, outputs of one task joined, sigmoid, quotient, calibrator,
 //! product. Logits and calibrators are in double precision, probabilities in single precision, as in the scorer.
 
 use crate::builder::{GraphBuilder, Value, int};
 use crate::proto::element;
-use ncs_features::Link;
+use ncs_features::{Link, zero_inflated};
 use ncs_model::{Calibrator, FrozenNetwork, Scorer, logit};
 
 /// Returns the uncalibrated probabilities, `float [batch, 1]`, of the tasks that a network scores, by the task's
@@ -36,6 +36,14 @@ pub(crate) fn probabilities(
             .into_iter()
             .for_each(|(_, value)| value.clone_from(&sum));
     }
+    for task in 0..spec.tasks.len() {
+        let mut further = spec.further_outputs(task).map(|head| of(&logits, head));
+        if let (Some(Some(mu)), Some(Some(s))) = (further.next(), further.next()) {
+            let own = logits.iter_mut().filter(|(head, _)| *head == task);
+            own.for_each(|(_, a)| *a = log_mean(graph, [a, &mu, &s]));
+        }
+    }
+    logits.retain(|(head, _)| *head < spec.tasks.len());
     let probability = |(task, z): (usize, Value)| {
         let p = prediction(graph, spec.link(task), &z);
         (
@@ -60,6 +68,31 @@ pub(crate) fn probabilities(
     }
     found.retain(|(task, _)| frozen.scored.contains(task));
     found
+}
+
+/// The logarithm of the mean of a value that is 0 or log-normal; see [`zero_inflated::log_mean`].
+fn log_mean(graph: &mut GraphBuilder, [a, mu, s]: [&Value; 3]) -> Value {
+    let (least, half) = (graph.double(zero_inflated::LEAST_SIGMA), graph.double(0.5));
+    let sigma = softplus(graph, "ziln/sigma", s);
+    let sigma = graph.node("Max", "ziln/sigma_at_least", &[&sigma, &least]);
+    let variance = graph.node("Mul", "ziln/variance", &[&sigma, &sigma]);
+    let half = graph.node("Mul", "ziln/half_variance", &[&variance, &half]);
+    let of_amount = graph.node("Add", "ziln/of_amount", &[mu, &half]);
+    let negative = graph.node("Neg", "ziln/negative", &[a]);
+    let rarity = softplus(graph, "ziln/rarity", &negative);
+    graph.node("Sub", "ziln/log_mean", &[&of_amount, &rarity])
+}
+
+/// `ln(1 + e^x)`, without overflow.
+fn softplus(graph: &mut GraphBuilder, name: &str, x: &Value) -> Value {
+    let (zero, one) = (graph.double(0.0), graph.double(1.0));
+    let size = graph.node("Abs", &format!("{name}/size"), &[x]);
+    let size = graph.node("Neg", &format!("{name}/minus_size"), &[&size]);
+    let power = graph.node("Exp", &format!("{name}/power"), &[&size]);
+    let sum = graph.node("Add", &format!("{name}/sum"), &[&power, &one]);
+    let log = graph.node("Log", &format!("{name}/log"), &[&sum]);
+    let above_0 = graph.node("Max", &format!("{name}/above_0"), &[x, &zero]);
+    graph.node("Add", name, &[&above_0, &log])
 }
 
 /// The prediction of an output of the network; see [`Link::value`].

@@ -198,17 +198,23 @@ fn refuse_weights(field: &Field) -> Result<(), ExportError> {
     })
 }
 
-/// A graph has no attention, and does not know which end of a list is the newest.
+/// A graph has no attention, and no ages of events.
 fn refuse_events(field: &Field) -> Result<(), ExportError> {
     match field.pooling {
-        Some(Pooling::Events(_)) => Err(ExportError::Refused {
-            what: format!(
-                "feature \"{}\" is of a behaviour sequence, which exported models do not have yet",
-                field.name
-            ),
-            remedy: "serve the model by `ncs serve`, or train it without kind = \"sequence\": kind = \"list\" pools by mean"
-                .to_owned(),
-        }),
+        Some(Pooling::Events(attribute)) if attribute.is_attention() => {
+            let what = match attribute.decay {
+                Some(_) => "whose weights decay with age (decay)",
+                None => "pooled by attention (pooling = \"din\" or \"mha\")",
+            };
+            Err(ExportError::Refused {
+                what: format!(
+                    "feature \"{}\" is of a behaviour sequence {what}, which exported models do not have",
+                    field.name
+                ),
+                remedy: "serve the model by `ncs serve`, or train it with pooling = \"mean\" or \"last\" without decay"
+                    .to_owned(),
+            })
+        }
         _ => Ok(()),
     }
 }

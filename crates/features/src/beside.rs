@@ -4,7 +4,7 @@ use crate::time::TimeUnit;
 use serde::{Deserialize, Serialize};
 
 /// A second source of a feature's values.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Beside {
     /// None.
@@ -27,6 +27,21 @@ pub enum Beside {
         /// The character between value and weight; the last one of a text counts.
         separator: char,
     },
+    /// For an attribute of events: how old each event is, by which its weight decays ([`crate::event_decay`]).
+    Ages(EventAges),
+}
+
+/// Source of the ages of events.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EventAges {
+    /// The column with a list of ages, or of moments, one for each event.
+    pub column: String,
+    /// For moments: the column with the moment from which ages are counted, in hours. `None`: the list holds ages.
+    pub at: Option<String>,
+    /// Unit of moments that are numbers; `None`: told by their size ([`TimeUnit::of_size`]).
+    pub unit: Option<TimeUnit>,
+    /// The age at which an event counts half, above 0, in hours or the unit of the ages.
+    pub half_life: f64,
 }
 
 impl Beside {
@@ -37,10 +52,22 @@ impl Beside {
 
     /// Returns the second column, if there is one.
     pub fn column(&self) -> Option<&String> {
-        match self {
-            Beside::Since { column, .. } | Beside::Weights { column } => Some(column),
-            Beside::None | Beside::WeightAfter { .. } => None,
-        }
+        self.columns().next()
+    }
+
+    /// Returns the columns that are read beside the feature's own: two at most.
+    pub fn columns(&self) -> impl Iterator<Item = &String> {
+        let (second, third) = match self {
+            Beside::Since { column, .. } | Beside::Weights { column } => (Some(column), None),
+            Beside::Ages(ages) => (Some(&ages.column), ages.at.as_ref()),
+            Beside::None | Beside::WeightAfter { .. } => (None, None),
+        };
+        second.into_iter().chain(third)
+    }
+
+    /// Returns true if each id of a list comes with a number: a weight, or how far its weight has decayed.
+    pub fn has_numbers(&self) -> bool {
+        self.weighs() || matches!(self, Beside::Ages(_))
     }
 
     /// Returns true if the values of a list have weights.

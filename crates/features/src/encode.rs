@@ -6,6 +6,7 @@
 use crate::batch::{Batch, FieldIds, NO_GROUP};
 use crate::block::Block;
 use crate::error::EncodeError;
+use crate::event_decay;
 use crate::hash::TextHash;
 use crate::labels;
 use crate::piecewise::{PER_ROW, Piecewise, signed_log};
@@ -198,6 +199,12 @@ impl Encoder {
     }
 
     fn field(&self, field: &Field, block: &Block) -> Result<FieldIds, EncodeError> {
+        let mut out = self.ids(field, block)?;
+        event_decay::encode(field, block, self.schema.value_rule, &mut out)?;
+        Ok(out)
+    }
+
+    fn ids(&self, field: &Field, block: &Block) -> Result<FieldIds, EncodeError> {
         let table = &self.schema.tables[field.table];
         let rows = Rows {
             field,

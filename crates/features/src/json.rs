@@ -1,9 +1,12 @@
 //! Values of a row as JSON, the same in a file of JSON lines and in a request to the server.
 //!
 //! Strings, numbers, booleans (1 and 0), nulls and lists of these are values; a null in a list is left
-//! out.
+//! out. A list of objects ([`Events`]) is as many parallel lists as they have keys.
+
+mod events;
 
 use crate::columns::ColumnBuilder;
+pub use events::Events;
 use serde::de::{DeserializeSeed, Deserializer, Error, SeqAccess, Visitor};
 use std::borrow::Cow;
 use std::fmt;
@@ -21,6 +24,8 @@ pub enum Cell<'a> {
     Text(Cow<'a, str>),
     /// A flat list without nulls.
     List(Vec<Cell<'a>>),
+    /// A list of objects, where they are allowed ([`CellSeed::with_events`]).
+    Events(Events<'a>),
 }
 
 impl Cell<'_> {
@@ -35,6 +40,8 @@ impl Cell<'_> {
                 column.begin_list(items.len());
                 items.iter().for_each(|item| item.push_to(column));
             }
+            // Its attributes are columns of their own.
+            Cell::Events(_) => column.see(),
         }
     }
 }
@@ -162,6 +169,8 @@ fn not_json(line: &[u8], column: usize) -> Option<&'static str> {
 #[derive(Clone, Copy, Debug)]
 pub struct CellSeed {
     in_list: bool,
+    /// Whether a list may be one of objects.
+    takes_events: bool,
     /// The most items of a list.
     most_items: usize,
 }
@@ -178,7 +187,16 @@ impl CellSeed {
     pub fn within(most_items: usize) -> CellSeed {
         CellSeed {
             in_list: false,
+            takes_events: false,
             most_items,
+        }
+    }
+
+    /// Also reads a list of objects, with at most as many values in all.
+    pub fn with_events(self) -> CellSeed {
+        CellSeed {
+            takes_events: true,
+            ..self
         }
     }
 }
@@ -234,6 +252,9 @@ impl<'de> Visitor<'de> for CellSeed {
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Cell<'de>, A::Error> {
         if self.in_list {
             return Err(A::Error::custom("a list in a list; write a flat one"));
+        }
+        if self.takes_events {
+            return events::list(self, items);
         }
         let mut list = Vec::new();
         let item = CellSeed {

@@ -1,5 +1,6 @@
 //! What is minimised for a task, and how its predictions follow from the network's output.
 
+use crate::zero_inflated;
 use serde::{Deserialize, Serialize};
 
 /// Objective of a task.
@@ -43,7 +44,7 @@ pub struct ValueObjective {
     /// What is subtracted from a label: the mean of the training labels, or 0 for losses of an exponential.
     pub centre: f64,
     /// What a label is divided by then, above 0: the standard deviation of the training labels, or their mean for
-    /// losses of an exponential.
+    /// losses of an exponential; the geometric mean of the labels above 0 for [`ValueLoss::Ziln`].
     pub scale: f64,
 }
 
@@ -63,6 +64,9 @@ pub enum ValueLoss {
     /// Weighted logistic regression (Covington et al. 2016): a row is a one that counts by its label, and a zero that
     /// counts once. The odds, `e^z`, are the mean.
     WeightedLogistic,
+    /// A label that is 0 or log-normal (Wang et al. 2019), with three outputs of the network: see
+    /// [`crate::zero_inflated`]. Here `z` is the logarithm of the mean that follows from them.
+    Ziln,
 }
 
 /// From the network's output `z` to a prediction.
@@ -98,6 +102,14 @@ impl Objective {
             Objective::CrossEntropy | Objective::Focal { .. } => LabelKind::Binary,
             Objective::Ratio => LabelKind::Ratio,
             Objective::Value(_) => LabelKind::Value,
+        }
+    }
+
+    /// Returns the number of outputs that a task needs beside its own.
+    pub fn n_further_outputs(&self) -> usize {
+        match self {
+            Objective::Value(value) => value.loss.n_further_outputs(),
+            _ => 0,
         }
     }
 
@@ -142,7 +154,15 @@ impl From<ValueLoss> for ValueObjective {
 impl ValueLoss {
     /// Returns true if an exponential of the network's output is predicted; labels are at least 0 then.
     pub fn is_of_exponential(self) -> bool {
-        matches!(self, ValueLoss::Poisson | ValueLoss::WeightedLogistic)
+        !matches!(self, ValueLoss::Squared | ValueLoss::Huber { .. })
+    }
+
+    /// Returns the number of outputs that a task needs beside its own.
+    pub fn n_further_outputs(self) -> usize {
+        match self {
+            ValueLoss::Ziln => zero_inflated::OUTPUTS - 1,
+            _ => 0,
+        }
     }
 }
 

@@ -102,9 +102,9 @@ pub struct Field {
 }
 
 impl Field {
-    /// Returns the columns that it reads: its own, and the second one if there is one.
+    /// Returns the columns that it reads: its own, and those beside it.
     pub fn columns(&self) -> impl Iterator<Item = &String> {
-        std::iter::once(&self.column).chain(self.beside.column())
+        std::iter::once(&self.column).chain(self.beside.columns())
     }
 
     /// Returns the texts that mean "missing" in a column of categories, beside the empty text, as `rule` has them.

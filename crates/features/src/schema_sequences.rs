@@ -1,7 +1,8 @@
 //! The behaviour sequences of a schema: which fields are attributes of the same events.
 
+use crate::beside::Beside;
 use crate::schema::{Field, Pooling, Schema};
-use crate::sequence::{EventAttribute, Sequence};
+use crate::sequence::{EventAttribute, Sequence, SequencePooling};
 
 impl Pooling {
     /// Returns the attribute, if the field is one of a sequence.
@@ -12,10 +13,10 @@ impl Pooling {
         }
     }
 
-    /// Returns true if attention pools the values.
+    /// Returns true if the network weighs the values: by attention, or by their age.
     pub fn is_attention(self) -> bool {
         let attribute = self.attribute();
-        attribute.is_some_and(|attribute| attribute.pooling.is_attention())
+        attribute.is_some_and(|attribute| attribute.is_attention())
     }
 }
 
@@ -33,6 +34,7 @@ pub fn sequences(poolings: impl Iterator<Item = Option<Pooling>>) -> Vec<Sequenc
                 newest: attribute.newest,
                 fields: Vec::new(),
                 targets: Vec::new(),
+                decay: attribute.decay,
             };
             found.push((attribute.sequence, sequence));
             found.len() - 1
@@ -72,6 +74,17 @@ impl Schema {
                     return wrong("is compared with a feature that has no vector");
                 }
             }
+            let has_ages = match &first.beside {
+                Beside::None => sequence.decay.is_none(),
+                Beside::Ages(ages) => sequence.decay.is_some() && ages.half_life > 0.0,
+                _ => false,
+            };
+            if !has_ages || sequence.decay.is_some() && sequence.pooling == SequencePooling::Last {
+                return Err(format!(
+                    "the events of feature \"{}\" decay by ages that they do not have",
+                    first.name
+                ));
+            }
             let has_target = !sequence.pooling.is_attention() || sequence.n_targets() > 0;
             if !has_target || !sequence.pooling.fits(first.max_values) {
                 return Err(format!(
@@ -105,7 +118,8 @@ impl Schema {
 fn is_same(one: &Field, other: &Field) -> bool {
     let about = |field: &Field| {
         let attribute = field.pooling.and_then(Pooling::attribute)?;
-        Some((attribute.pooling, attribute.newest, field.max_values))
+        let (pooling, newest, decay) = (attribute.pooling, attribute.newest, attribute.decay);
+        Some((pooling, newest, decay, field.max_values))
     };
-    about(one) == about(other)
+    about(one) == about(other) && one.beside == other.beside
 }

@@ -7,6 +7,7 @@
 //! on the candidate, whose fields are the *targets* of the attributes; by [`SequencePooling::Mha`] several heads weigh
 //! them.
 
+use crate::event_decay::EventDecay;
 use serde::{Deserialize, Serialize};
 
 /// Largest width of a hidden layer of the attention.
@@ -27,6 +28,17 @@ pub struct EventAttribute {
     /// The field of the candidate with which the attribute is compared, by its position in the schema.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<u32>,
+    /// Whether the weights of events decay with their age, which then comes with the ids; the same for all attributes of a
+    /// sequence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decay: Option<EventDecay>,
+}
+
+impl EventAttribute {
+    /// Returns true if the network weighs the events: by attention, or by their age.
+    pub fn is_attention(&self) -> bool {
+        self.pooling.is_attention() || self.decay.is_some()
+    }
 }
 
 /// Pooling of events.
@@ -113,9 +125,16 @@ pub struct Sequence {
     pub fields: Vec<usize>,
     /// The target of each attribute, by its position in the schema.
     pub targets: Vec<Option<usize>>,
+    /// Whether the weights of events decay with their age.
+    pub decay: Option<EventDecay>,
 }
 
 impl Sequence {
+    /// Returns true if the network weighs the events: by attention, or by their age.
+    pub fn is_attention(&self) -> bool {
+        self.pooling.is_attention() || self.decay.is_some()
+    }
+
     /// Returns the number of attributes that have a target.
     pub fn n_targets(&self) -> usize {
         self.targets.iter().flatten().count()

@@ -11,7 +11,7 @@ use crate::time_part::TimePart;
 use crate::value::{number_of_text, shown};
 
 /// Seconds of an hour.
-const HOUR: f64 = 3600.0;
+pub(crate) const HOUR: f64 = 3600.0;
 
 /// Reads the moments of a column row by row.
 pub(crate) struct TimeReader<'a> {
@@ -22,7 +22,7 @@ pub(crate) struct TimeReader<'a> {
 }
 
 impl<'a> TimeReader<'a> {
-    fn new(field: &Field, column: &'a Column, unit: Option<TimeUnit>) -> TimeReader<'a> {
+    pub(crate) fn new(field: &Field, column: &'a Column, unit: Option<TimeUnit>) -> TimeReader<'a> {
         TimeReader {
             column,
             missing: field.missing_texts(ValueRule::CURRENT),
@@ -35,7 +35,7 @@ impl<'a> TimeReader<'a> {
     ///
     /// # Errors
     /// The row holds something else than a moment, or several values.
-    fn row(&self, row: usize) -> Result<Option<Timestamp>, EncodeError> {
+    pub(crate) fn row(&self, row: usize) -> Result<Option<Timestamp>, EncodeError> {
         let Some(i) = self.column.only(row)? else {
             return Ok(None);
         };

@@ -3,7 +3,7 @@
 use crate::block::Block;
 use crate::error::EncodeError;
 use crate::labels;
-use crate::objective::{Objective, ValueObjective};
+use crate::objective::{Objective, ValueLoss, ValueObjective};
 use crate::range::Moments;
 use crate::schema::Task;
 
@@ -25,11 +25,22 @@ pub(crate) fn observe(
         return Ok(());
     }
     let labels = labels::labels(tasks, block)?;
-    for (moments, labels) in moments.iter_mut().zip(labels) {
+    for ((task, moments), labels) in tasks.iter().zip(moments).zip(labels) {
         let known = labels.into_iter().filter(|label| !label.is_nan());
-        known.for_each(|label| moments.add(f64::from(label)));
+        let known = known.map(f64::from);
+        if is_of_logarithms(task) {
+            let above_0 = known.filter(|label| *label > 0.0);
+            above_0.for_each(|label| moments.add(label.ln()));
+        } else {
+            known.for_each(|label| moments.add(label));
+        }
     }
     Ok(())
+}
+
+/// Returns true if the units follow from the logarithms of labels above 0, so that the mean of these logarithms is 0.
+fn is_of_logarithms(task: &Task) -> bool {
+    matches!(task.objective, Objective::Value(value) if value.loss == ValueLoss::Ziln)
 }
 
 /// Sets the units of the tasks' labels. Labels that are all alike have units of 1.
@@ -39,7 +50,9 @@ pub(crate) fn fit(tasks: &mut [Task], moments: &[Moments]) {
             continue;
         };
         let (mean, deviation) = moments.finish().unwrap_or((0.0, 1.0));
-        let (centre, scale) = if loss.is_of_exponential() {
+        let (centre, scale) = if loss == ValueLoss::Ziln {
+            (0.0, mean.exp())
+        } else if loss.is_of_exponential() {
             (0.0, mean)
         } else {
             (mean, deviation)

@@ -51,7 +51,7 @@ fn into_rows(bencher: Bencher, level: &SimdLevel) {
 #[divan::bench(args = SimdLevel::all())]
 fn gram(bencher: Bencher, level: &SimdLevel) {
     let (x, mut gram) = (lanes(FIELDS * DIM), lanes(PAIRS));
-    bencher.bench_local(|| tiles::gram(*level, FIELDS, DIM, black_box(&x), &mut gram));
+    bencher.bench_local(|| tiles::gram(*level, FIELDS, [DIM, DIM], black_box(&x), &mut gram));
 }
 
 /// Benchmarks 12 fields of a request with the 8 fields of its candidates.
@@ -59,7 +59,7 @@ fn gram(bencher: Bencher, level: &SimdLevel) {
 fn gram_across(bencher: Bencher, level: &SimdLevel) {
     let (constants, x, mut gram) = (values(12 * DIM), lanes(8 * DIM), lanes(12 * 8));
     bencher.bench_local(|| {
-        tiles::gram_across(*level, DIM, black_box(&constants), &x, &mut gram);
+        tiles::gram_across(*level, [DIM, DIM], black_box(&constants), &x, &mut gram);
     });
 }
 
@@ -67,7 +67,14 @@ fn gram_across(bencher: Bencher, level: &SimdLevel) {
 fn gram_backward(bencher: Bencher, level: &SimdLevel) {
     let (x, gradients, mut dx) = (lanes(FIELDS * DIM), lanes(PAIRS), lanes(FIELDS * DIM));
     bencher.bench_local(|| {
-        tiles::gram_backward(*level, FIELDS, DIM, black_box(&x), &gradients, &mut dx);
+        tiles::gram_backward(
+            *level,
+            FIELDS,
+            [DIM, DIM],
+            black_box(&x),
+            &gradients,
+            &mut dx,
+        );
     });
 }
 

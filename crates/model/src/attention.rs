@@ -4,6 +4,7 @@
 //! Event `j` has the vectors `e_jk` of its attributes `k`, end to end `e_j`; `t` are the vectors of the attributes' targets,
 //! end to end.
 
+mod decay;
 mod din;
 mod heads;
 mod passes;
@@ -19,7 +20,7 @@ use crate::layer_layout::LayerLayout;
 use crate::number::Real;
 use din::{Din, DinSums};
 use heads::{Heads, HeadsSums};
-use ncs_features::{Sequence, SequencePooling};
+use ncs_features::{EventDecay, Sequence, SequencePooling};
 
 /// Positions of the parameters of a sequence's attention in a network's dense weights. Never masked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,13 +28,22 @@ pub struct AttentionLayout {
     /// The fields of the attributes and their targets.
     pub sequence: Sequence,
     /// `din`: two hidden layers and the output. Heads: queries, keys, values, output and the vectors of positions, without
-    /// biases; keys and values head by head.
+    /// biases; keys and values head by head. Last, if the decay of weights with age is learned, one bias: the logarithm of
+    /// its rate.
     pub layers: Vec<LayerLayout>,
     dim: usize,
 }
 
-/// Returns inputs, outputs and biases of the layers; none without an attention.
+/// Returns inputs, outputs and biases of the layers; none without parameters.
 fn shapes(sequence: &Sequence, dim: usize) -> Vec<[usize; 3]> {
+    let mut shapes = shapes_of_pooling(sequence, dim);
+    if sequence.decay == Some(EventDecay::Learned) {
+        shapes.push([0, 1, 1]);
+    }
+    shapes
+}
+
+fn shapes_of_pooling(sequence: &Sequence, dim: usize) -> Vec<[usize; 3]> {
     let (width, targets) = (sequence.fields.len() * dim, sequence.n_targets() * dim);
     match sequence.pooling {
         SequencePooling::Mean | SequencePooling::Last => Vec::new(),
@@ -67,7 +77,8 @@ impl AttentionLayout {
         let dim = dim as f64;
         let width = sequence.fields.len() as f64 * dim;
         let targets = sequence.n_targets() as f64 * dim;
-        match sequence.pooling {
+        let is_learned = sequence.decay == Some(EventDecay::Learned);
+        let of_pooling = match sequence.pooling {
             SequencePooling::Mean | SequencePooling::Last => 0.0,
             SequencePooling::Din(about) => {
                 let [first, second] = about.hidden.map(f64::from);
@@ -78,7 +89,8 @@ impl AttentionLayout {
                 let inner = (width / heads).ceil() * heads;
                 (targets + 3.0 * width) * inner + f64::from(about.positions) * width
             }
-        }
+        };
+        of_pooling + f64::from(u8::from(is_learned))
     }
 
     /// Lays out the attention of a sequence, if it has one; `layer` appends a layer of these inputs, outputs and biases.
@@ -87,12 +99,18 @@ impl AttentionLayout {
         dim: usize,
         layer: impl FnMut([usize; 3]) -> LayerLayout,
     ) -> Option<AttentionLayout> {
-        let layers: Vec<LayerLayout> = shapes(&sequence, dim).into_iter().map(layer).collect();
-        (!layers.is_empty()).then_some(AttentionLayout {
+        sequence.is_attention().then(|| AttentionLayout {
+            layers: shapes(&sequence, dim).into_iter().map(layer).collect(),
             sequence,
-            layers,
             dim,
         })
+    }
+
+    /// Returns the position of the logarithm of the rate at which weights decay with age, if it is learned.
+    pub fn log_rate(&self) -> Option<usize> {
+        let is_learned = self.sequence.decay == Some(EventDecay::Learned);
+        let last = self.layers.last().filter(|_| is_learned);
+        last.map(|layer| layer.bias.start)
     }
 
     /// Returns the width of an event: all attributes, one after another.
@@ -115,12 +133,16 @@ impl AttentionLayout {
 pub(crate) struct PreparedAttention<R> {
     layout: AttentionLayout,
     weights: Prepared<R>,
+    /// The rate at which weights decay with age; 1 where it is stated.
+    rate: R,
 }
 
 #[derive(Clone, Debug)]
 enum Prepared<R> {
     Din(Din<R>),
     Heads(Heads<R>),
+    /// A mean, weighted by age.
+    Mean,
 }
 
 impl<R: Real> PreparedAttention<R> {
@@ -129,13 +151,18 @@ impl<R: Real> PreparedAttention<R> {
         attentions: &[AttentionLayout],
         dense: &[R],
     ) -> Vec<PreparedAttention<R>> {
+        let rate = |layout: &AttentionLayout| match layout.log_rate() {
+            Some(place) => R::of(dense[place].wide().exp()),
+            None => R::ONE,
+        };
         let prepared = |layout: &AttentionLayout| PreparedAttention {
+            rate: rate(layout),
             weights: match layout.sequence.pooling {
                 SequencePooling::Mha(about) => Prepared::Heads(Heads::new(layout, about, dense)),
                 SequencePooling::Din(about) => {
                     Prepared::Din(Din::new(layout, about.softmax, dense))
                 }
-                SequencePooling::Mean | SequencePooling::Last => unreachable!("it has layers"),
+                SequencePooling::Mean | SequencePooling::Last => Prepared::Mean,
             },
             layout: layout.clone(),
         };
@@ -158,22 +185,30 @@ impl<R: Real> PreparedAttention<R> {
 pub(crate) struct AttentionSums<R> {
     din: DinSums<R>,
     heads: HeadsSums<R>,
+    /// That of the logarithm of the rate of decay.
+    log_rate: R,
 }
 
 impl<R: Real> AttentionSums<R> {
     /// Sets all sums to 0.
     fn clear(&mut self, attention: &PreparedAttention<R>) {
+        self.log_rate = R::ZERO;
         match &attention.weights {
             Prepared::Din(din) => self.din.clear(din),
             Prepared::Heads(_) => self.heads.clear(&attention.layout),
+            Prepared::Mean => {}
         }
     }
 
     /// Calls `add` with the position of every parameter in the dense weights and its gradient.
-    pub(crate) fn each(&self, layout: &AttentionLayout, add: impl FnMut(usize, R)) {
+    pub(crate) fn each(&self, layout: &AttentionLayout, mut add: impl FnMut(usize, R)) {
+        if let Some(place) = layout.log_rate() {
+            add(place, self.log_rate);
+        }
         match layout.sequence.pooling {
             SequencePooling::Mha(_) => self.heads.each(layout, add),
-            _ => self.din.each(layout, add),
+            SequencePooling::Din(_) => self.din.each(layout, add),
+            SequencePooling::Mean | SequencePooling::Last => {}
         }
     }
 }

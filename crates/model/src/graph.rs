@@ -10,7 +10,7 @@ pub struct Graph {
     pub shapes: Vec<(usize, usize)>,
     /// The name of each layer, such as `ctr.fc_0`.
     pub names: Vec<String>,
-    /// Initial values of the weights of each [`Op::Stitch`].
+    /// Initial values of the numbers that each [`Op::Stitch`] and [`Op::NormalizedSwish`] learns.
     pub stitches: Vec<Vec<f64>>,
     /// The node that each of the network's heads reads.
     pub heads: Vec<usize>,
@@ -77,6 +77,31 @@ pub enum Op {
         /// The factor of each product.
         scale: f64,
     },
+    /// `scale / (1 + e^-from)`
+    Sigmoid {
+        /// The node that it reads.
+        from: usize,
+        /// The factor.
+        scale: f64,
+    },
+    /// The products of the features of two nodes.
+    Product {
+        /// The nodes.
+        of: [usize; 2],
+    },
+    /// The sums of the features of nodes.
+    Sum {
+        /// The nodes that are added.
+        parts: Vec<usize>,
+    },
+    /// `u / (1 + e^-u)` (Swish) of `u = g x + b`, where `x` are the features of a row, less their mean, over their deviation
+    /// (layer normalisation, Ba et al. 2016), with learned numbers `g` and `b` for each feature.
+    NormalizedSwish {
+        /// The node that it reads.
+        from: usize,
+        /// All `g`, then all `b`, by their place in [`crate::DenseLayout::stitches`].
+        stitch: usize,
+    },
 }
 
 impl Op {
@@ -87,9 +112,12 @@ impl Op {
             Op::Layer { from, .. }
             | Op::Softmax { from }
             | Op::Gather { from, .. }
+            | Op::Sigmoid { from, .. }
+            | Op::NormalizedSwish { from, .. }
             | Op::Detach { from } => vec![*from],
+            Op::Product { of } => of.to_vec(),
             Op::Mix { gate, parts } => [&[*gate], &parts[..]].concat(),
-            Op::Stitch { parts, .. } => parts.clone(),
+            Op::Stitch { parts, .. } | Op::Sum { parts } => parts.clone(),
             Op::Scores { pairs, .. } => pairs.iter().flat_map(|&(a, b)| [a, b]).collect(),
         }
     }
@@ -197,6 +225,41 @@ impl Graph {
         self.push(Op::Scores { pairs, scale }, width)
     }
 
+    /// Adds the sigmoid of a node's features, times `scale`.
+    pub(crate) fn sigmoid(&mut self, from: usize, scale: f64) -> usize {
+        let width = self.nodes[from].width;
+        self.push(Op::Sigmoid { from, scale }, width)
+    }
+
+    /// Adds the products of the features of two nodes.
+    pub(crate) fn product(&mut self, of: [usize; 2]) -> usize {
+        let width = self.nodes[of[0]].width;
+        self.push(Op::Product { of }, width)
+    }
+
+    /// Adds the sums of the features of nodes; a single one is returned as it is.
+    pub(crate) fn sum(&mut self, parts: Vec<usize>) -> usize {
+        if let [part] = parts[..] {
+            return part;
+        }
+        let width = self.nodes[parts[0]].width;
+        self.push(Op::Sum { parts }, width)
+    }
+
+    /// Adds a layer normalisation with Swish behind it.
+    pub(crate) fn normalized_swish(&mut self, from: usize) -> usize {
+        let width = self.nodes[from].width;
+        self.stitches
+            .push([vec![1.0; width], vec![0.0; width]].concat());
+        let stitch = self.stitches.len() - 1;
+        self.push(Op::NormalizedSwish { from, stitch }, width)
+    }
+
+    /// Returns the width of a node.
+    pub(crate) fn width(&self, node: usize) -> usize {
+        self.nodes[node].width
+    }
+
     /// Returns for each node: true if these heads depend on it.
     pub fn live(&self, heads: &[usize]) -> Vec<bool> {
         self.reached(heads, Op::reads)
@@ -247,7 +310,9 @@ impl Graph {
             for (node, _) in self.nodes.iter().zip(live).filter(|(_, live)| *live) {
                 match node.op {
                     Op::Layer { layer, .. } => layers[layer] |= 1 << head,
-                    Op::Stitch { stitch, .. } => stitches[stitch] |= 1 << head,
+                    Op::Stitch { stitch, .. } | Op::NormalizedSwish { stitch, .. } => {
+                        stitches[stitch] |= 1 << head;
+                    }
                     _ => {}
                 }
             }

@@ -17,6 +17,8 @@ pub struct Interaction {
     pub fields: usize,
     /// Length of a field vector.
     pub dim: usize,
+    /// How many of its first numbers count in the Gram matrix: all but the parts of single tasks.
+    pub shared_dim: usize,
     /// The part of the Gram matrix that is an input.
     pub gram: Gram,
     /// Number of direct numeric inputs, which follow the vectors.
@@ -137,6 +139,7 @@ mod tests {
         let paper = Interaction {
             fields: 20,
             dim: 16,
+            shared_dim: 16,
             gram: Gram::Full,
             numbers: 0,
         };
@@ -159,6 +162,7 @@ mod tests {
             let shape = Interaction {
                 fields: 4,
                 dim: 2,
+                shared_dim: 2,
                 gram,
                 numbers: 0,
             };
@@ -179,6 +183,7 @@ mod tests {
         let full = Interaction {
             fields: 5,
             dim: 3,
+            shared_dim: 3,
             gram: Gram::Full,
             numbers: 4,
         };

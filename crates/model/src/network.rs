@@ -25,7 +25,7 @@ pub struct DenseLayout {
     pub layers: Vec<LayerLayout>,
     /// One for each of the network's tasks: a layer of one output. Never masked.
     pub heads: Vec<LayerLayout>,
-    /// The weights of each learned mixture of networks (cross-stitch). Never masked.
+    /// The numbers of each learned mixture of networks (cross-stitch) and of each normalisation. Never masked.
     pub stitches: Vec<Range<usize>>,
     /// The transfer of one task's logit to another: [`TakenLogit`], or empty. Not a weight: it has its own optimizer.
     pub taken: Range<usize>,
@@ -36,6 +36,11 @@ pub struct DenseLayout {
 }
 
 impl DenseLayout {
+    /// Returns the layout of one of the networks of a specification.
+    pub fn of(spec: &Spec, tasks: &[usize]) -> DenseLayout {
+        DenseLayout::new(&networks::graph(spec, tasks), spec)
+    }
+
     fn new(graph: &Graph, spec: &Spec) -> DenseLayout {
         let mut len = 0;
         let mut layer = |(inputs, outputs): (usize, usize)| {
@@ -146,7 +151,7 @@ impl<R: Real> Network<R> {
 
     /// Returns the number of parameters that the layers and heads of such a network have.
     pub(crate) fn n_dense(spec: &Spec, tasks: &[usize]) -> usize {
-        DenseLayout::new(&networks::graph(spec, tasks), spec).len
+        DenseLayout::of(spec, tasks).len
     }
 
     /// Initialises the table rows that a batch points to; needed before training on it. The threads of the current pool

@@ -41,14 +41,42 @@ pub struct Heads {
     /// importance weights of ES-DFM and DEFER. They follow the other heads and predict no task.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub late: Vec<usize>,
+    /// The tasks whose predictions need further outputs beside their own, one entry for each output, a task's together:
+    /// [`ncs_features::Objective::n_further_outputs`]. These heads follow the others, use their tasks' masks, and run
+    /// where their tasks are scored.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<usize>,
+    /// The group of each task, without gaps from 0 on, for networks whose experts serve groups of tasks; empty: each task is a
+    /// group.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<usize>,
+    /// Length of the part of each vector that only one task reads, so that no other moves it (the tables of STEM under masks):
+    /// behind the part for all tasks there is one for each task. 0: there are none. Products of two vectors are of the part for
+    /// all tasks.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub task_vectors: usize,
+}
+
+fn is_zero(n: &usize) -> bool {
+    *n == 0
 }
 
 impl Heads {
-    /// Returns the tasks whose masks the auxiliary heads use, in the order of these heads.
+    /// Returns the group of each of so many tasks.
+    pub(crate) fn groups_of(&self, n_tasks: usize) -> Vec<usize> {
+        match self.groups.len() == n_tasks {
+            true => self.groups.clone(),
+            false => (0..n_tasks).collect(),
+        }
+    }
+
+    /// Returns the tasks whose masks the auxiliary heads and further outputs use, in the order of these heads.
     pub fn auxiliary(&self) -> impl Iterator<Item = usize> {
-        self.auxiliary_head_of
+        let of_training = self
+            .auxiliary_head_of
             .into_iter()
-            .chain(self.late.iter().copied())
+            .chain(self.late.iter().copied());
+        of_training.chain(self.outputs.iter().copied())
     }
 }
 

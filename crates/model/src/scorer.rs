@@ -17,7 +17,7 @@ use crate::sparse_layouts::SparseLayouts;
 use crate::spec::Spec;
 use crate::subnet::Subnet;
 use crate::workspace::Workspace;
-use ncs_features::{Batch, IdSpace, Schema};
+use ncs_features::{Batch, IdSpace, Schema, zero_inflated};
 use std::sync::Arc;
 
 pub use precision::{HALF_TOLERANCE, HalfError, Precision};
@@ -194,7 +194,8 @@ impl Scorer {
 
 impl Network {
     /// Computes the predictions (probabilities, or values by the task's [`Link`](ncs_features::Link)) of the heads of these tasks for every row of a batch, `[task][row]`; those of other
-    /// tasks stay unchanged. The heads of `subnets`, in their order, are those of `tasks`.
+    /// tasks stay unchanged. The heads of `subnets`, in their order, are those of `tasks`, among them the further outputs of
+    /// tasks that have some ([`Spec::heads_to_predict`]).
     pub fn probabilities(
         &self,
         batch: &Batch,
@@ -215,15 +216,29 @@ impl Network {
             let own = logits[to].iter_mut().zip(others);
             own.for_each(|(own, other)| *own = taken.add(*own, other));
         }
-        for (&task, logits) in tasks.iter().zip(logits) {
+        let joined = |task: usize, logits: &[Vec<f64>]| -> Option<Vec<f64>> {
+            let mut further = self.spec.further_outputs(task).map(position);
+            let [mu, s] = [further.next()??, further.next()??];
+            let rows = logits[position(task)?].iter().zip(&logits[mu]);
+            let rows = rows.zip(&logits[s]);
+            Some(
+                rows.map(|((&a, &mu), &s)| zero_inflated::log_mean([a, mu, s]))
+                    .collect(),
+            )
+        };
+        for (place, &task) in tasks.iter().enumerate() {
+            let Some(probabilities) = probabilities.get_mut(task) else {
+                continue;
+            };
             let link = self.spec.link(task);
-            probabilities[task] = logits.into_iter().map(|z| link.value(z) as f32).collect();
+            let logits = joined(task, &logits).unwrap_or_else(|| logits[place].clone());
+            *probabilities = logits.into_iter().map(|z| link.value(z) as f32).collect();
         }
     }
 }
 
-/// Returns the tasks, and the tasks on which they depend: the divisor of a task whose probability is a quotient, and
-/// the source of a logit transfer.
+/// Returns the tasks, and the heads on which they depend: the divisor of a task whose probability is a quotient, the
+/// source of a logit transfer, and further outputs.
 fn with_needed(spec: &Spec, scored: &[usize]) -> Vec<usize> {
     let mut tasks = scored.to_vec();
     for [first, second] in spec.plan.heads.joint.into_iter().chain(spec.takes()) {
@@ -231,5 +246,5 @@ fn with_needed(spec: &Spec, scored: &[usize]) -> Vec<usize> {
             tasks.push(first);
         }
     }
-    tasks
+    spec.heads_to_predict(&tasks)
 }

@@ -142,7 +142,14 @@ fn multiply_adds(graph: &Graph, heads: &[usize], kept: Kept<'_>) -> f64 {
         let node = &graph.nodes[n];
         let product = |parts: usize| (parts * node.width) as f64;
         match &node.op {
-            Op::Input | Op::Softmax { .. } | Op::Gather { .. } | Op::Detach { .. } => 0.0,
+            Op::Input
+            | Op::Softmax { .. }
+            | Op::Gather { .. }
+            | Op::Detach { .. }
+            | Op::Sigmoid { .. } => 0.0,
+            Op::Product { .. } => product(1),
+            Op::Sum { parts } => product(parts.len()),
+            Op::NormalizedSwish { .. } => product(4),
             Op::Layer { layer, .. } => {
                 let (inputs, outputs) = graph.shapes[*layer];
                 kept.by_each(*layer, &graph.shapes) * inputs as f64 * outputs as f64

@@ -128,6 +128,10 @@ impl Spec {
         Interaction {
             fields: self.vector_fields().count(),
             dim: self.plan.dim,
+            shared_dim: self
+                .plan
+                .dim
+                .saturating_sub(self.tasks.len() * self.plan.heads.task_vectors),
             gram: self.plan.gram,
             numbers: self.fields.iter().map(FieldSpec::n_numbers).sum(),
         }
@@ -161,7 +165,7 @@ impl Spec {
     /// Returns the fields that attention pools, sequence by sequence.
     pub(crate) fn attended_fields(&self) -> Vec<usize> {
         let sequences = self.sequences().into_iter();
-        let attended = sequences.filter(|sequence| sequence.pooling.is_attention());
+        let attended = sequences.filter(Sequence::is_attention);
         attended.flat_map(|sequence| sequence.fields).collect()
     }
 
@@ -184,6 +188,32 @@ impl Spec {
         let numbers = self.number_fields();
         let of_numbers = numbers.flat_map(|(f, places)| std::iter::repeat_n(f, places.len()));
         of_vectors.chain(of_numbers).collect()
+    }
+
+    /// Returns the task that each logical input of the first layer is for, if vectors have parts of single tasks
+    /// ([`crate::Heads::task_vectors`]); `None`: all tasks may read it.
+    pub fn input_readers(&self) -> Vec<Option<usize>> {
+        let interaction = self.interaction();
+        let (length, shared) = (self.plan.heads.task_vectors, interaction.shared_dim);
+        let n_gram = interaction.inputs() - interaction.vectors() - interaction.numbers;
+        let of_vector = |d: usize| d.checked_sub(shared).map(|d| d / length.max(1));
+        let of_vectors = (0..interaction.fields).flat_map(|_| (0..interaction.dim).map(of_vector));
+        let of_gram = std::iter::repeat_n(None, n_gram);
+        let of_numbers = std::iter::repeat_n(None, interaction.numbers);
+        of_gram.chain(of_vectors).chain(of_numbers).collect()
+    }
+
+    /// Returns the group of each logical input of the first layer whose connections into a unit a mask keeps together: that
+    /// of [`Spec::input_groups`], and for the part of a vector that is for one task a group of its own behind them.
+    pub fn mask_groups(&self) -> Vec<usize> {
+        let groups = self.input_groups();
+        let n_groups = groups.iter().max().map_or(0, |last| last + 1);
+        let readers = self.input_readers().into_iter();
+        let own = |(group, reader): (usize, Option<usize>)| match reader {
+            Some(task) => n_groups + group * self.tasks.len() + task,
+            None => group,
+        };
+        groups.into_iter().zip(readers).map(own).collect()
     }
 
     /// Returns `(inputs, outputs)` of each hidden layer: the maskable layers.
@@ -214,11 +244,31 @@ impl Spec {
         n_tasks..n_tasks + n_heads
     }
 
-    /// Returns the numbers of the auxiliary heads of a task's late labels ([`crate::plan::Heads::late`]).
-    pub fn late_heads(&self, task: usize) -> impl Iterator<Item = usize> {
+    /// Returns the numbers of the heads that the loss of one task reads beside its own: those of late labels
+    /// ([`crate::plan::Heads::late`]), or further outputs.
+    pub fn heads_beside(&self, task: usize) -> impl Iterator<Item = usize> {
+        let n_joined = usize::from(self.plan.heads.auxiliary_head_of.is_some());
+        self.heads_of(task, n_joined)
+    }
+
+    /// Returns the numbers of the further outputs from which the prediction of a task follows
+    /// ([`crate::plan::Heads::outputs`]).
+    pub fn further_outputs(&self, task: usize) -> impl Iterator<Item = usize> {
+        let heads = &self.plan.heads;
+        self.heads_of(task, heads.auxiliary().count() - heads.outputs.len())
+    }
+
+    /// Returns the heads of a task among the auxiliary heads from the given one on.
+    fn heads_of(&self, task: usize, first: usize) -> impl Iterator<Item = usize> {
         let heads = self.plan.heads.auxiliary().zip(self.auxiliary_heads());
-        let of_late = heads.skip(usize::from(self.plan.heads.auxiliary_head_of.is_some()));
-        of_late.filter_map(move |(of, head)| (of == task).then_some(head))
+        let later = heads.skip(first);
+        later.filter_map(move |(of, head)| (of == task).then_some(head))
+    }
+
+    /// Returns the heads that run to predict these tasks: their own, and further outputs.
+    pub fn heads_to_predict(&self, tasks: &[usize]) -> Vec<usize> {
+        let further = tasks.iter().flat_map(|&task| self.further_outputs(task));
+        tasks.iter().copied().chain(further).collect()
     }
 
     /// Returns the tasks `[from, to]` of a logit transfer ([`crate::plan::Heads::takes`]), which needs one network
@@ -229,7 +279,7 @@ impl Spec {
     }
 
     /// Returns the name of a task, or of an auxiliary head: `helper`, `helper_2` and so on.
-    pub(crate) fn head_name(&self, head: usize) -> Cow<'_, str> {
+    pub fn head_name(&self, head: usize) -> Cow<'_, str> {
         match self.tasks.get(head) {
             Some(task) => task.into(),
             None if head == self.tasks.len() => "helper".into(),

@@ -2,7 +2,8 @@
 //! differences in networks of every kind.
 
 use ncs_features::{
-    Attention, Batch, EventAttribute, FieldIds, MultiHead, Newest, Pooling, SequencePooling,
+    Attention, Batch, EventAttribute, EventDecay, FieldIds, MultiHead, Newest, Pooling,
+    SequencePooling,
 };
 use ncs_model::kernels::SimdLevel;
 use ncs_model::{
@@ -30,6 +31,21 @@ fn events(sequence: u32, hidden: [u32; 2], softmax: bool, target: Option<u32>) -
         pooling: SequencePooling::Din(Attention { hidden, softmax }),
         newest: Newest::Last,
         target,
+        decay: Some(match softmax {
+            true => EventDecay::Stated,
+            false => EventDecay::Learned,
+        }),
+    }))
+}
+
+/// A mean, weighted by age.
+fn by_age() -> Option<Pooling> {
+    Some(Pooling::Events(EventAttribute {
+        sequence: 9,
+        pooling: SequencePooling::Mean,
+        newest: Newest::Last,
+        target: None,
+        decay: Some(EventDecay::Learned),
     }))
 }
 
@@ -42,11 +58,12 @@ fn by_heads(heads: u32, target: Option<u32>) -> Option<Pooling> {
         }),
         newest: Newest::First,
         target,
+        decay: Some(EventDecay::Learned),
     }))
 }
 
-/// An item, a list, and three sequences: one of three attributes, of which two have targets, one compared with the list, and
-/// one with heads, whose oldest events share a position.
+/// An item, a list, and four sequences whose weights decay with age: one of three attributes, of which two have targets, one
+/// compared with the list, one with heads, whose oldest events share a position, and one weighted by age alone.
 /// The fields of the sequences are not beside each other.
 fn spec(kind: NetworkKind, gram: Gram, hidden: &[usize]) -> Spec {
     let table = |name: &str, rows| TableSpec {
@@ -64,6 +81,7 @@ fn spec(kind: NetworkKind, gram: Gram, hidden: &[usize]) -> Spec {
             field(1, events(5, [9, 4], false, Some(3))),
             field(0, by_heads(4, Some(1))),
             field(2, by_heads(4, None)),
+            field(1, by_age()),
         ],
         tables: vec![table("item", 9), table("tag", 6), table("age", 4)],
         tasks: vec!["ctr".into(), "cvr".into()],
@@ -72,6 +90,18 @@ fn spec(kind: NetworkKind, gram: Gram, hidden: &[usize]) -> Spec {
             gram,
             ..ncs_testkit::network(kind, DIM, hidden)
         },
+    }
+}
+
+/// Adds how far the weight of each event has decayed, the same for all attributes of a sequence.
+fn aged(list: FieldIds, sequence: u64) -> FieldIds {
+    let rng = CounterRng::new(sequence, "ages");
+    let decays = 0..list.ids.len() as u64;
+    FieldIds {
+        weights: decays
+            .map(|event| -2.0 * rng.uniform(event) as f32)
+            .collect(),
+        ..list
     }
 }
 
@@ -98,14 +128,15 @@ fn batch() -> Batch {
     Batch {
         n_rows: ROWS,
         fields: vec![
-            list(10, 20, 9),
+            aged(list(10, 20, 9), 5),
             item,
-            list(11, 21, 6),
+            aged(list(11, 21, 6), 2),
             list(12, 22, 6),
-            list(13, 20, 4),
-            list(14, 20, 6),
-            list(15, 23, 9),
-            list(16, 23, 4),
+            aged(list(13, 20, 4), 5),
+            aged(list(14, 20, 6), 5),
+            aged(list(15, 23, 9), 7),
+            aged(list(16, 23, 4), 7),
+            aged(list(17, 24, 6), 9),
         ],
         ..Batch::default()
     }
@@ -269,6 +300,10 @@ struct Case {
     heads: u32,
     positions: u32,
     newest_first: bool,
+    /// Weighted by age alone.
+    mean: bool,
+    /// For each event; empty: weights do not decay.
+    decays: Vec<f32>,
     /// For each attribute: its table, and the field of its target (the fields of the candidate come first).
     attributes: Vec<(usize, Option<u32>)>,
     /// The tables of the candidate's fields.
@@ -302,7 +337,12 @@ impl Case {
                 positions: self.positions,
             });
             let pooling = Pooling::Events(EventAttribute {
-                pooling: if self.heads > 0 { heads } else { din.pooling },
+                pooling: match (self.mean, self.heads) {
+                    (true, _) => SequencePooling::Mean,
+                    (_, 0) => din.pooling,
+                    _ => heads,
+                },
+                decay: (!self.decays.is_empty()).then_some(EventDecay::Learned),
                 newest: if self.newest_first {
                     Newest::First
                 } else {
@@ -349,6 +389,10 @@ impl Case {
         dense[head.weights.start + 1] = -R::ONE;
         dense[head.bias.start] = R::ZERO;
         let attention = layout.attentions[0].layers[0].weights.start;
+        assert_eq!(
+            layout.attentions[0].log_rate().is_some(),
+            !self.decays.is_empty()
+        );
         dense[attention..].copy_from_slice(&narrow(&self.attention));
         let rows = |values: &Vec<f64>| SparseRows {
             ids: (0..(values.len() / self.dim) as u32).collect(),
@@ -369,6 +413,7 @@ impl Case {
         };
         let list = |ids: &Vec<u32>| FieldIds {
             offsets: self.offsets.clone(),
+            weights: self.decays.clone(),
             ..single(ids)
         };
         let candidate = self.ids.iter().map(single);
@@ -423,7 +468,7 @@ impl Case {
 #[test]
 fn attention_matches_the_papers_in_pytorch() {
     let fixture: Fixture = serde_json::from_str(include_str!("oracle/attention.json")).unwrap();
-    assert_eq!(fixture.cases.len(), 5);
+    assert_eq!(fixture.cases.len(), 9);
     for case in &fixture.cases {
         for level in SimdLevel::all() {
             case.check::<f64>(level, 1e-10);

@@ -3,10 +3,11 @@
 //! A value means what it means in a Parquet file: see `values.rs`. A null in a list is left out.
 
 use crate::columns::{BLOCK_ROWS, LONGEST_ROW, fitting, too_large};
+use crate::events;
 use crate::panics::caught;
 use crate::source::{BrokenRow, RawBlock, ReadError, Source};
 use arrow_array::{Array, RecordBatch, RecordBatchReader};
-use arrow_schema::{ArrowError, Field, Schema};
+use arrow_schema::{ArrowError, Field, FieldRef, Schema};
 use ncs_features::columns::spread;
 use ncs_features::{Block, Column};
 use std::fmt;
@@ -85,6 +86,8 @@ struct Wanted {
     name: String,
     /// Among all columns.
     index: usize,
+    /// The attribute of the events of a list, if it is one.
+    attribute: Option<String>,
     /// True if the type marks its bytes as UUIDs.
     is_uuid: bool,
 }
@@ -116,8 +119,7 @@ impl ArrowRows {
         let n_rows = BLOCK_ROWS.min(batch.num_rows() - first);
         let mut sizes = vec![0; n_rows];
         for column in &self.columns {
-            let array = batch.column(column.index).slice(first, n_rows);
-            lists::add_sizes(&array, &mut sizes)?;
+            column.add_sizes(&batch, first, &mut sizes)?;
         }
         if sizes[0] > LONGEST_ROW {
             let broken = too_large(self.rows_done + 1, &self.widest(&batch, first)?);
@@ -154,7 +156,7 @@ impl ArrowRows {
         let mut widest = (0, "");
         for column in &self.columns {
             let mut size = [0];
-            lists::add_sizes(&batch.column(column.index).slice(row, 1), &mut size)?;
+            column.add_sizes(batch, row, &mut size)?;
             widest = widest.max((size[0], &column.name));
         }
         Ok(widest.1.to_owned())
@@ -186,18 +188,41 @@ impl Source for ArrowRows {
 
 impl Wanted {
     fn find(path: &Path, schema: &Schema, name: &str) -> Result<Wanted, ReadError> {
-        let index = index_of(path, schema, name)?;
+        let (index, attribute) = place_of(path, schema, name)?;
         let field = schema.field(index);
-        lists::check(field.data_type()).map_err(|found| ReadError::ColumnType {
-            path: path.to_owned(),
-            column: name.to_owned(),
-            found,
-        })?;
+        let is_uuid = match attribute {
+            None => lists::check(field.data_type()).map(|()| is_uuid(field)),
+            Some(attribute) => {
+                lists::attribute(field.data_type(), attribute).map(|own| is_uuid(own))
+            }
+        };
         Ok(Wanted {
             name: name.to_owned(),
             index,
-            is_uuid: is_uuid(field),
+            attribute: attribute.map(str::to_owned),
+            is_uuid: is_uuid.map_err(|found| ReadError::ColumnType {
+                path: path.to_owned(),
+                column: name.to_owned(),
+                found,
+            })?,
         })
+    }
+
+    /// Adds the bytes of each row of a batch from row `first` on.
+    fn add_sizes(
+        &self,
+        batch: &RecordBatch,
+        first: usize,
+        sizes: &mut [usize],
+    ) -> Result<(), ArrowError> {
+        let array = batch.column(self.index).slice(first, sizes.len());
+        match &self.attribute {
+            None => lists::add_sizes(&array, sizes),
+            Some(attribute) => match lists::events(&array, attribute) {
+                Some(events) => lists::add_list_sizes(&events.values, &events.ranges, sizes),
+                None => Ok(()),
+            },
+        }
     }
 
     fn empty(&self) -> Column {
@@ -211,6 +236,17 @@ impl Wanted {
     fn read(&self, batch: &RecordBatch, first: usize, n_rows: usize) -> Result<Column, ArrowError> {
         let array = batch.column(self.index).slice(first, n_rows);
         let mut column = self.empty();
+        if let Some(attribute) = &self.attribute {
+            let Some(events) = lists::events(&array, attribute) else {
+                return Ok(column);
+            };
+            let (offsets, valid, places) = events.places();
+            let values = values::values(&events.values, &valid, self.is_uuid)?;
+            column.values = events::with_missing(&values, &places);
+            column.offsets = Some(offsets);
+            column.nulls = nulls(&array);
+            return Ok(column);
+        }
         if let Some((items, ranges)) = lists::list(&array) {
             let (offsets, places) = lists::places(&items, &ranges);
             column.values = values::values(&items, &places, self.is_uuid)?;
@@ -245,8 +281,40 @@ fn is_uuid(field: &Field) -> bool {
 }
 
 fn names_of(schema: &Schema) -> Vec<String> {
-    let names = schema.fields().iter().map(|field| field.name().clone());
-    names.collect()
+    let of_field = |field: &FieldRef| {
+        let name = field.name();
+        match lists::attributes(field.data_type()) {
+            Some(attributes) => {
+                let attributes = attributes.iter();
+                attributes
+                    .map(|own| format!("{name}.{}", own.name()))
+                    .collect()
+            }
+            None => vec![name.clone()],
+        }
+    };
+    schema.fields().iter().flat_map(of_field).collect()
+}
+
+/// Returns the column of this name; or the column of a list of events, and the attribute of them that the name means.
+fn place_of<'n>(
+    path: &Path,
+    schema: &Schema,
+    name: &'n str,
+) -> Result<(usize, Option<&'n str>), ReadError> {
+    if schema.fields().iter().all(|field| field.name() != name) {
+        for (column, attribute) in events::divisions(name) {
+            let found = schema
+                .fields()
+                .iter()
+                .position(|field| field.name() == column);
+            let found = found.filter(|&i| lists::attributes(schema.field(i).data_type()).is_some());
+            if let Some(index) = found {
+                return Ok((index, Some(attribute)));
+            }
+        }
+    }
+    Ok((index_of(path, schema, name)?, None))
 }
 
 /// Returns the only column of this name.

@@ -1,14 +1,17 @@
 //! One JSON object a line.
 //!
 //! Strings, numbers (whole ones with all their digits), booleans (1 and 0), nulls and lists of these are
-//! values; a null in a list is left out. Blank lines are no rows.
+//! values; a null in a list is left out. Of a list of objects the column `history.item` is the list of their `item`.
+//! Blank lines are no rows.
 
 use crate::columns::{LONGEST_LIST, LONGEST_ROW, ReadRow, RowsBuilder};
 use crate::input::Input;
 use crate::plan::Reading;
 use crate::source::ReadError;
 use ncs_features::json::{Cell, CellSeed, explained, long_numbers_quoted};
-use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
+use serde::de::{
+    Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor,
+};
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::io::{self, BufRead, Read};
@@ -21,8 +24,34 @@ pub(crate) struct JsonLines {
     line: Vec<u8>,
     /// Number of the line, from 1.
     line_number: u64,
-    /// Index of the requested column of each key.
-    wanted: HashMap<String, usize>,
+    wanted: Wanted,
+}
+
+/// The requested columns.
+#[derive(Default)]
+struct Wanted {
+    n_columns: usize,
+    /// Index of the column of each key.
+    keys: HashMap<String, usize>,
+    /// For keys of lists of objects, the index of the column of each of their attributes.
+    events: HashMap<String, HashMap<String, usize>>,
+}
+
+impl Wanted {
+    fn new(columns: &[String]) -> Wanted {
+        let mut wanted = Wanted {
+            n_columns: columns.len(),
+            ..Wanted::default()
+        };
+        for (place, column) in columns.iter().enumerate() {
+            wanted.keys.insert(column.clone(), place);
+            if let Some((key, attribute)) = column.split_once('.') {
+                let attributes = wanted.events.entry(key.to_owned()).or_default();
+                attributes.insert(attribute.to_owned(), place);
+            }
+        }
+        wanted
+    }
 }
 
 /// A line that is not blank.
@@ -43,7 +72,7 @@ impl JsonLines {
             input: Input::open_text(path, reading.encoding)?,
             line: Vec::new(),
             line_number: 0,
-            wanted: columns.iter().cloned().zip(0..).collect(),
+            wanted: Wanted::new(columns),
         })
     }
 
@@ -193,7 +222,7 @@ pub(crate) fn keys(path: &Path, reading: &Reading, n: usize) -> Result<Vec<Strin
     }
     match first_broken {
         Some(error) if reading.max_broken_share == 0.0 || keys.in_order.is_empty() => Err(error),
-        _ => Ok(keys.in_order),
+        _ => Ok(keys.columns()),
     }
 }
 
@@ -202,9 +231,26 @@ pub(crate) fn keys(path: &Path, reading: &Reading, n: usize) -> Result<Vec<Strin
 struct Keys {
     in_order: Vec<String>,
     known: HashSet<String>,
+    /// Those that have been something else than null, an empty list, or a list of objects.
+    with_values: HashSet<String>,
+    /// Those that have been a list of objects.
+    of_events: HashSet<String>,
 }
 
 impl Keys {
+    /// Returns the keys, those of lists of objects by their attributes alone.
+    fn columns(self) -> Vec<String> {
+        let is_column =
+            |key: &String| self.with_values.contains(key) || !self.of_events.contains(key);
+        self.in_order.into_iter().filter(is_column).collect()
+    }
+
+    fn add_key(&mut self, key: String) {
+        if self.known.insert(key.clone()) {
+            self.in_order.push(key);
+        }
+    }
+
     fn add(&mut self, line: &[u8]) -> Result<(), serde_json::Error> {
         let mut json = serde_json::Deserializer::from_slice(line);
         json.deserialize_map(KeysOf(self))?;
@@ -224,28 +270,58 @@ impl<'de> Visitor<'de> for KeysOf<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(key) = map.next_key::<String>()? {
-            map.next_value::<IgnoredAny>()?;
-            if !self.0.known.contains(&key) {
-                self.0.known.insert(key.clone());
-                self.0.in_order.push(key);
+            match map.next_value_seed(KindOf)? {
+                ValueKind::Nothing => self.0.add_key(key),
+                ValueKind::Value => {
+                    self.0.add_key(key.clone());
+                    self.0.with_values.insert(key);
+                }
+                ValueKind::Events(attributes) => {
+                    let names = attributes.iter().map(|name| format!("{key}.{name}"));
+                    names.for_each(|name| self.0.add_key(name));
+                    self.0.of_events.insert(key);
+                }
             }
         }
         Ok(())
     }
 }
 
+/// The kind of a value.
+enum ValueKind {
+    /// Null, or an empty list.
+    Nothing,
+    Value,
+    /// A list of objects, by the keys of the first.
+    Events(Vec<String>),
+}
+
+struct KindOf;
+
+impl<'de> DeserializeSeed<'de> for KindOf {
+    type Value = ValueKind;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<ValueKind, D::Error> {
+        let value = serde_json::Value::deserialize(from)?;
+        let items = value.as_array().map_or(&[][..], |items| items);
+        let mut objects = items.iter().filter_map(serde_json::Value::as_object);
+        Ok(match objects.next() {
+            Some(object) => ValueKind::Events(object.keys().cloned().collect()),
+            None if value.is_null() || value.is_array() && items.is_empty() => ValueKind::Nothing,
+            None => ValueKind::Value,
+        })
+    }
+}
+
 /// Returns the values of the wanted columns in one line; `None` for an absent key.
-fn cells<'a>(
-    line: &'a [u8],
-    wanted: &HashMap<String, usize>,
-) -> Result<Vec<Option<Cell<'a>>>, serde_json::Error> {
+fn cells<'a>(line: &'a [u8], wanted: &Wanted) -> Result<Vec<Option<Cell<'a>>>, serde_json::Error> {
     let mut json = serde_json::Deserializer::from_slice(line);
     let cells = json.deserialize_map(Object(wanted))?;
     json.end()?;
     Ok(cells)
 }
 
-struct Object<'w>(&'w HashMap<String, usize>);
+struct Object<'w>(&'w Wanted);
 
 impl<'de> Visitor<'de> for Object<'_> {
     type Value = Vec<Option<Cell<'de>>>;
@@ -255,30 +331,70 @@ impl<'de> Visitor<'de> for Object<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut cells: Self::Value = std::iter::repeat_with(|| None).take(self.0.len()).collect();
+        let mut cells: Self::Value = std::iter::repeat_with(|| None)
+            .take(self.0.n_columns)
+            .collect();
         while let Some((name, place)) = map.next_key_seed(Key(self.0))? {
             let Some(place) = place else {
                 map.next_value::<IgnoredAny>()?;
                 continue;
             };
             let column = |error| A::Error::custom(format!("column {name:?}: {error}"));
-            if cells[place].is_some() {
-                return Err(A::Error::custom(format!("column {name:?} comes twice")));
+            let twice = || A::Error::custom(format!("column {name:?} comes twice"));
+            let seed = CellSeed::within(LONGEST_LIST);
+            let seed = match place {
+                Place::Column(_) => seed,
+                Place::Events(_) => seed.with_events(),
+            };
+            let cell = map.next_value_seed(seed).map_err(column)?;
+            match place {
+                Place::Column(place) if cells[place].is_some() => return Err(twice()),
+                Place::Column(place) => cells[place] = Some(cell),
+                Place::Events(attributes) if is_filled(&cells, attributes) => return Err(twice()),
+                Place::Events(attributes) => spread(cell, attributes, &mut cells),
             }
-            cells[place] = Some(
-                map.next_value_seed(CellSeed::within(LONGEST_LIST))
-                    .map_err(column)?,
-            );
         }
         Ok(cells)
     }
 }
 
+/// Returns true if some attribute has come already.
+fn is_filled(cells: &[Option<Cell<'_>>], attributes: &HashMap<String, usize>) -> bool {
+    attributes.values().any(|&place| cells[place].is_some())
+}
+
+/// Distributes the attributes of events to their columns. Those that no event has are as many missing values; where there
+/// are no events, all are empty.
+fn spread<'a>(cell: Cell<'a>, attributes: &HashMap<String, usize>, cells: &mut [Option<Cell<'a>>]) {
+    let Cell::Events(events) = cell else {
+        for &place in attributes.values() {
+            cells[place] = Some(cell.clone());
+        }
+        return;
+    };
+    let n_events = events.n_events();
+    for &place in attributes.values() {
+        cells[place] = Some(Cell::List(vec![Cell::Text("".into()); n_events]));
+    }
+    for (name, values) in events.attributes {
+        if let Some(&place) = attributes.get(&*name) {
+            cells[place] = Some(Cell::List(values));
+        }
+    }
+}
+
+/// Where the value of a key goes.
+#[derive(Clone, Copy)]
+enum Place<'w> {
+    Column(usize),
+    Events(&'w HashMap<String, usize>),
+}
+
 /// A key: its name and place where it is wanted.
-struct Key<'w>(&'w HashMap<String, usize>);
+struct Key<'w>(&'w Wanted);
 
 impl<'de, 'w> DeserializeSeed<'de> for Key<'w> {
-    type Value = (&'w str, Option<usize>);
+    type Value = (&'w str, Option<Place<'w>>);
 
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Self::Value, D::Error> {
         from.deserialize_str(self)
@@ -286,15 +402,20 @@ impl<'de, 'w> DeserializeSeed<'de> for Key<'w> {
 }
 
 impl<'w> Visitor<'_> for Key<'w> {
-    type Value = (&'w str, Option<usize>);
+    type Value = (&'w str, Option<Place<'w>>);
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a key")
     }
 
     fn visit_str<E>(self, key: &str) -> Result<Self::Value, E> {
-        let found = self.0.get_key_value(key);
-        Ok(found.map_or(("", None), |(name, &place)| (name.as_str(), Some(place))))
+        if let Some((name, &place)) = self.0.keys.get_key_value(key) {
+            return Ok((name, Some(Place::Column(place))));
+        }
+        let found = self.0.events.get_key_value(key);
+        Ok(found.map_or(("", None), |(name, attributes)| {
+            (name.as_str(), Some(Place::Events(attributes)))
+        }))
     }
 }
 
@@ -305,7 +426,7 @@ mod tests {
     #[test]
     fn a_line_that_is_no_flat_object_is_explained() {
         let check = |line: &str, expected: &str| {
-            let wanted = HashMap::from([("a".to_owned(), 0)]);
+            let wanted = Wanted::new(&["a".to_owned()]);
             let error = cells(line.as_bytes(), &wanted).err().unwrap();
             let error = explained(line.as_bytes(), &error);
             assert!(error.contains(expected), "{line}: {error}");

@@ -13,6 +13,7 @@ mod csv;
 pub mod days;
 pub mod encoded;
 pub mod encoding;
+mod events;
 mod find;
 mod input;
 mod json_lines;

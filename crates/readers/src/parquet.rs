@@ -1,14 +1,16 @@
 //! Parquet: the wanted columns only, in blocks, row group by row group.
 //!
-//! Values and lists of values are read: see `values.rs`; a null in a list is left out.
+//! Values and lists of values are read: see `values.rs`; a null in a list is left out. Of a list of groups each attribute is
+//! a list: see `events.rs`.
 
 use crate::columns::{BLOCK_BYTES, BLOCK_ROWS, LONGEST_ROW, fitting, too_large};
+use crate::events;
 use crate::source::{BrokenRow, RawBlock, ReadError, Source};
 use ::parquet::basic::{ConvertedType, LogicalType, Repetition};
 use ::parquet::data_type::DataType;
 use ::parquet::errors::ParquetError;
 use ::parquet::file::reader::{FileReader, SerializedFileReader};
-use ::parquet::schema::types::{SchemaDescriptor, Type};
+use ::parquet::schema::types::{SchemaDescriptor, Type, TypePtr};
 use guard::guarded;
 use ncs_features::columns::spread;
 use ncs_features::{Block, Column};
@@ -38,8 +40,11 @@ impl Parquet {
         let file = open_file(path)?;
         let schema = file.metadata().file_metadata().schema_descr();
         let leaf = |name: &String| {
-            let root = root_of(path, schema, name)?;
-            Leaf::find(schema, root).map_err(|found| ReadError::ColumnType {
+            let leaf = match event_of(schema, name) {
+                Some((root, attribute)) => Leaf::of_events(schema, root, name, attribute),
+                None => Leaf::find(schema, root_of(path, schema, name)?),
+            };
+            leaf.map_err(|found| ReadError::ColumnType {
                 path: path.to_owned(),
                 column: name.clone(),
                 found,
@@ -184,8 +189,55 @@ pub(crate) fn names(path: &Path) -> Result<Vec<String>, ReadError> {
 }
 
 fn names_of(schema: &SchemaDescriptor) -> Vec<String> {
+    let fields = schema.root_schema().get_fields().iter();
+    let of_field = |field: &TypePtr| match event_type(field) {
+        Some(event) => {
+            let attributes = event.get_fields().iter();
+            let name = |attribute: &TypePtr| format!("{}.{}", field.name(), attribute.name());
+            attributes.map(name).collect()
+        }
+        None => vec![field.name().to_owned()],
+    };
+    fields.flat_map(of_field).collect()
+}
+
+/// Returns the group of which a top-level field is a list: the type of its events.
+fn event_type(field: &Type) -> Option<&Type> {
+    if !field.is_group() {
+        return None;
+    }
+    if is_repeated(field) {
+        return Some(field);
+    }
+    if !is_list(field) {
+        return None;
+    }
+    let repeated = field
+        .get_fields()
+        .first()
+        .filter(|inner| inner.is_group())?;
+    // Files of old writers have no level between the repeated field and the attributes.
+    let is_old = repeated.name() == "array" || repeated.name() == format!("{}_tuple", field.name());
+    match repeated.get_fields() {
+        [element] if !is_old => {
+            let is_event = element.is_group() && !is_list(element) && !is_repeated(element);
+            is_event.then_some(&**element)
+        }
+        _ => Some(repeated),
+    }
+}
+
+/// Returns the top-level field and the attribute that a name such as `history.item` means; `None` if it is the name of a
+/// column.
+fn event_of<'n>(schema: &SchemaDescriptor, name: &'n str) -> Option<(usize, &'n str)> {
     let fields = schema.root_schema().get_fields();
-    fields.iter().map(|field| field.name().to_owned()).collect()
+    if fields.iter().any(|field| field.name() == name) {
+        return None;
+    }
+    events::divisions(name).find_map(|(column, attribute)| {
+        let root = fields.iter().position(|field| field.name() == column)?;
+        event_type(&fields[root]).map(|_| (root, attribute))
+    })
 }
 
 /// Returns the top-level field of this name.
@@ -214,6 +266,8 @@ struct Leaf {
     defined: i16,
     /// The definition level of an item of a list; `None` for one value a row.
     item: Option<i16>,
+    /// True for an attribute of events, whose nulls keep their places.
+    is_event: bool,
     kind: values::Kind,
 }
 
@@ -223,7 +277,17 @@ impl Leaf {
         let mut leaves =
             (0..schema.num_columns()).filter(|&i| schema.get_column_root_idx(i) == root);
         let (Some(index), None) = (leaves.next(), leaves.next()) else {
-            return Err("a group of several columns".to_owned());
+            let field = &schema.root_schema().get_fields()[root];
+            return Err(
+                match event_type(field).and_then(|event| event.get_fields().first()) {
+                    Some(attribute) => format!(
+                        "a list of groups; name one of its attributes, such as \"{}.{}\"",
+                        field.name(),
+                        attribute.name()
+                    ),
+                    None => "a group of several columns".to_owned(),
+                },
+            );
         };
         let field = &schema.root_schema().get_fields()[root];
         let leaf = schema.column(index);
@@ -238,6 +302,49 @@ impl Leaf {
             index,
             defined: leaf.max_def_level(),
             item: item_level(field),
+            is_event: false,
+            kind: values::kind(&leaf)?,
+        })
+    }
+
+    /// Returns the leaf of an attribute of the events in the top-level field `root`.
+    fn of_events(
+        schema: &SchemaDescriptor,
+        root: usize,
+        name: &str,
+        attribute: &str,
+    ) -> Result<Leaf, String> {
+        let field = &schema.root_schema().get_fields()[root];
+        let attributes = event_type(field).map_or(&[][..], Type::get_fields);
+        let Some(own) = attributes.iter().find(|own| own.name() == attribute) else {
+            let names: Vec<&str> = attributes.iter().map(|own| own.name()).collect();
+            return Err(format!(
+                "not an attribute of its events, which have {}",
+                names.join(", ")
+            ));
+        };
+        if own.is_group() || is_repeated(own) {
+            return Err("a list of lists or of groups".to_owned());
+        }
+        let leaves = (0..schema.num_columns()).filter(|&i| {
+            let path = schema.column(i);
+            let is_own = path
+                .path()
+                .parts()
+                .last()
+                .is_some_and(|last| last == attribute);
+            is_own && schema.get_column_root_idx(i) == root
+        });
+        // Groups within the events may have attributes of this name, deeper down.
+        let index = leaves.min_by_key(|&i| schema.column(i).path().parts().len());
+        let index = index.ok_or_else(|| "without values".to_owned())?;
+        let leaf = schema.column(index);
+        Ok(Leaf {
+            name: name.to_owned(),
+            index,
+            defined: leaf.max_def_level(),
+            item: item_level(field),
+            is_event: true,
             kind: values::kind(&leaf)?,
         })
     }
@@ -252,6 +359,7 @@ impl Leaf {
             ..Column::default()
         };
         match self.item {
+            Some(item) if self.is_event => self.set_events(&mut column, &levels, item),
             Some(item) => self.set_lists(&mut column, &levels, item),
             None => self.set_nulls(&mut column, &levels),
         }
@@ -287,6 +395,31 @@ impl Leaf {
             n_values += u32::from(defined == self.defined);
         }
         offsets.push(n_values);
+        column.offsets = Some(offsets);
+        if nulls.contains(&true) {
+            column.nulls = nulls;
+        }
+    }
+}
+
+impl Leaf {
+    /// Like [`Leaf::set_lists`], with a missing value for each event whose attribute is null.
+    fn set_events(&self, column: &mut Column, levels: &Levels, item: i16) {
+        let (mut offsets, mut nulls, mut places) = (Vec::new(), Vec::new(), Vec::new());
+        let mut n_values = 0;
+        for (&defined, &repeated) in levels.defined.iter().zip(&levels.repeated) {
+            if repeated == 0 {
+                offsets.push(places.len() as u32);
+                nulls.push(defined < item - 1);
+            }
+            if defined >= item {
+                let has_value = defined == self.defined;
+                places.push(has_value.then_some(n_values));
+                n_values += usize::from(has_value);
+            }
+        }
+        offsets.push(places.len() as u32);
+        column.values = events::with_missing(&column.values, &places);
         column.offsets = Some(offsets);
         if nulls.contains(&true) {
             column.nulls = nulls;

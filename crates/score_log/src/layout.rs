@@ -139,7 +139,11 @@ fn feature_columns(schema: &Schema) -> Vec<String> {
 /// vector if one reads vectors, or a number.
 fn kind(schema: &Schema, column: &str) -> Kind {
     let fields = schema.fields.iter().enumerate();
-    let is_beside = |beside: &Beside| beside.column().is_some_and(|name| name == column);
+    let is_beside = |beside: &Beside| beside.columns().any(|name| name == column);
+    let is_moment = |beside: &Beside| match beside {
+        Beside::Ages(ages) => ages.at.as_deref() == Some(column),
+        _ => false,
+    };
     let reads_text = |field: &Field| {
         let ids = &schema.tables[field.table].ids;
         let is_text = matches!(
@@ -159,6 +163,8 @@ fn kind(schema: &Schema, column: &str) -> Kind {
             continue;
         }
         match field.pooling {
+            // Moments keep the form in which they were sent.
+            Some(_) if is_moment(&field.beside) => kind = Kind::Text,
             Some(_) => return Kind::Texts,
             None if reads_text(field) => kind = Kind::Text,
             None => {

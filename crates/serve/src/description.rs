@@ -131,7 +131,7 @@ fn inputs(schema: &Schema) -> Vec<TensorDescription> {
                 inputs.push(TensorDescription {
                     name: column.clone(),
                     datatype: datatype(field, column, schema),
-                    shape: shape(field, schema),
+                    shape: shape(field, column, schema),
                 });
             }
         }
@@ -139,7 +139,12 @@ fn inputs(schema: &Schema) -> Vec<TensorDescription> {
     inputs
 }
 
-fn shape(field: &Field, schema: &Schema) -> Vec<i64> {
+fn shape(field: &Field, column: &str, schema: &Schema) -> Vec<i64> {
+    if let Beside::Ages(ages) = &field.beside
+        && ages.at.as_deref() == Some(column)
+    {
+        return vec![-1];
+    }
     match schema.tables[field.table].ids.vector() {
         Some(vector) => vec![-1, i64::from(vector.length)],
         None => vec![-1; if field.pooling.is_some() { 2 } else { 1 }],
@@ -150,6 +155,13 @@ fn datatype(field: &Field, column: &str, schema: &Schema) -> &'static str {
     match &field.beside {
         Beside::Weights { column: weights } if weights == column => return "FP64",
         Beside::Since { .. } => return "BYTES",
+        Beside::Ages(ages) if ages.at.as_deref() == Some(column) => return "BYTES",
+        Beside::Ages(ages) if ages.column == column && column != field.column => {
+            return match ages.at {
+                Some(_) => "BYTES",
+                None => "FP64",
+            };
+        }
         _ => {}
     }
     match schema.tables[field.table].ids {

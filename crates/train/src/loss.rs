@@ -15,13 +15,14 @@ pub use ncs_model::sigmoid;
 use crate::label_smoothing::LabelSmoothing;
 use crate::late;
 use ncs_features::schema::Objective;
-use ncs_features::{LateRules, RowTerms};
+use ncs_features::{LateRules, RowTerms, ValueLoss};
 
 pub use crate::late::HeadsLoss;
 
 #[cfg(test)]
 mod tests;
 mod value;
+mod zero_inflated;
 
 /// A mean loss and its gradients.
 #[derive(Clone, Debug, PartialEq)]
@@ -122,10 +123,17 @@ impl<'a> BatchLoss<'a> {
         }
     }
 
-    /// Returns the weighted loss of one row of the batch for a method of late labels with auxiliary heads, before any
-    /// mean, from the logits of the task and of these heads; 0 if the row does not count.
+    /// Returns the weighted loss of one row of the batch for a method of late labels with auxiliary heads, or for a task
+    /// of several outputs, before any mean, from the logits of the task and of these heads; 0 if the row does not count.
     pub fn row_of_heads(&self, row: usize, logits: [f64; 1 + late::MOST_HEADS]) -> HeadsLoss {
         let label = self.labels[row];
+        if let Objective::Value(objective) = self.objective
+            && objective.loss == ValueLoss::Ziln
+            && !label.is_nan()
+        {
+            let found = zero_inflated::row_loss(objective, logits, label.into());
+            return found.times(self.terms.weight(row));
+        }
         let times = (self.terms.delays.get(row), self.terms.ages.get(row));
         match (self.late, times) {
             (Some(rules), (Some(&delay), Some(&age))) if !label.is_nan() => {

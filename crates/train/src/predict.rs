@@ -85,7 +85,7 @@ impl<'a> Evaluator<'a> {
     pub(crate) fn new(model: &'a Model) -> Evaluator<'a> {
         let networks = model.networks().iter().enumerate();
         let subnets =
-            networks.map(|(number, network)| model.subnets(number, own_tasks(model, network)));
+            networks.map(|(number, network)| model.subnets(number, &own_heads(model, network)));
         Evaluator {
             subnets: subnets.collect(),
             model,
@@ -96,19 +96,21 @@ impl<'a> Evaluator<'a> {
     pub(crate) fn scores(&self, batch: &Batch, pass: &mut Workspace) -> Vec<Vec<f32>> {
         let mut scores = vec![Vec::new(); self.model.spec().tasks.len()];
         for (network, subnets) in self.model.networks().iter().zip(&self.subnets) {
-            let tasks = own_tasks(self.model, network);
-            network.probabilities(batch, subnets, tasks, pass, &mut scores);
+            let heads = own_heads(self.model, network);
+            network.probabilities(batch, subnets, &heads, pass, &mut scores);
         }
         self.model.spec().answers(&mut scores);
         scores
     }
 }
 
-/// Returns the tasks of a network, without the auxiliary heads.
-fn own_tasks<'a>(model: &Model, network: &'a Network) -> &'a [usize] {
+/// Returns the heads from which the tasks of a network are predicted.
+fn own_heads(model: &Model, network: &Network) -> Vec<usize> {
     let n_tasks = model.spec().tasks.len();
     let n_own = network.tasks.iter().filter(|&&task| task < n_tasks);
-    &network.tasks[..n_own.count()]
+    model
+        .spec()
+        .heads_to_predict(&network.tasks[..n_own.count()])
 }
 
 /// Returns the metric by which a task is evaluated on validation rows: `AUC`, `squared error` (of a ratio), or

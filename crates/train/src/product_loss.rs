@@ -39,26 +39,33 @@ impl ProductLoss {
     /// Returns the loss of one row of these labels and logits, in the order of a chain; `None` if it is not known whether
     /// all labels are 1.
     pub fn row(labels: &[f32], logits: &[f64]) -> Option<ProductRow> {
-        let label = joint_label(labels)?;
-        // ln sigmoid(z), without overflow.
-        let ln = |&z: &f64| z.min(0.0) - (-z.abs()).exp().ln_1p();
-        let ln_product: f64 = logits.iter().map(ln).sum();
-        let rest = (-ln_product.exp_m1()).max(f64::MIN_POSITIVE);
-        let (loss, factor) = match label {
-            true => (-ln_product, -1.0),
-            false => (-rest.ln(), ln_product.exp() / rest),
-        };
+        let label = joint_label(labels.iter().copied())?;
+        let mut gradients = logits.to_vec();
         Some(ProductRow {
-            loss,
-            // The gradient of ln p is 1 - p.
-            gradients: logits.iter().map(|&z| factor * sigmoid(-z)).collect(),
+            loss: chain_loss(label, &mut gradients),
+            gradients,
         })
     }
 }
 
+/// Returns the loss of a chain whose labels are all 1, or not, and replaces the logits by its gradients.
+fn chain_loss(label: bool, logits: &mut [f64]) -> f64 {
+    // ln sigmoid(z), without overflow.
+    let ln = |&z: &f64| z.min(0.0) - (-z.abs()).exp().ln_1p();
+    let ln_product: f64 = logits.iter().map(ln).sum();
+    let rest = (-ln_product.exp_m1()).max(f64::MIN_POSITIVE);
+    let (loss, factor) = match label {
+        true => (-ln_product, -1.0),
+        false => (-rest.ln(), ln_product.exp() / rest),
+    };
+    // The gradient of ln p is 1 - p.
+    logits.iter_mut().for_each(|z| *z = factor * sigmoid(-*z));
+    loss
+}
+
 /// Returns true if all labels of a chain are 1, false if one is 0; `None` if a label is unknown before that.
-fn joint_label(labels: &[f32]) -> Option<bool> {
-    for &label in labels {
+fn joint_label(labels: impl Iterator<Item = f32>) -> Option<bool> {
+    for label in labels {
         if label.is_nan() {
             return None;
         }
@@ -100,8 +107,8 @@ impl<'a> ProductBatch<'a> {
         let chain = |chain: &Vec<usize>| {
             let labels = chain.iter().map(|&task| &batch.labels[task][..]);
             let (labels, terms) = (labels.collect::<Vec<_>>(), batch.terms(chain[0]));
-            let of_row = |row: usize| labels.iter().map(|l| l[row]).collect::<Vec<f32>>();
-            let counted = (0..batch.n_rows).filter(|&row| joint_label(&of_row(row)).is_some());
+            let of_row = |row: usize| joint_label(labels.iter().map(move |labels| labels[row]));
+            let counted = (0..batch.n_rows).filter(|&row| of_row(row).is_some());
             let last = chain[chain.len() - 1];
             Some(ChainBatch {
                 heads: chain.iter().map(place).collect::<Option<_>>()?,
@@ -123,26 +130,30 @@ impl<'a> ProductBatch<'a> {
     }
 
     /// Computes one row: adds the gradients of the weighted means to `gradients` and the losses to `losses`, both by head.
+    /// `of_chain` is a buffer.
     pub(crate) fn row(
         &self,
         row: usize,
         logit: &dyn Fn(usize) -> f64,
+        of_chain: &mut Vec<f64>,
         gradients: &mut [f64],
         losses: &mut [f64],
     ) {
         for chain in &self.chains {
-            let labels: Vec<f32> = chain.labels.iter().map(|labels| labels[row]).collect();
-            let mut logits: Vec<f64> = chain.heads.iter().map(|&head| logit(head)).collect();
-            logits[0] += chain.terms.offset(row);
-            let Some(found) = ProductLoss::row(&labels, &logits) else {
+            let labels = chain.labels.iter().map(|labels| labels[row]);
+            let Some(label) = joint_label(labels) else {
                 continue;
             };
+            of_chain.clear();
+            of_chain.extend(chain.heads.iter().map(|&head| logit(head)));
+            of_chain[0] += chain.terms.offset(row);
+            let loss = chain_loss(label, of_chain);
             let weight = chain.terms.weight(row);
             let scale = weight * chain.weight / loss::divisor(chain.mass);
-            for (&head, gradient) in chain.heads.iter().zip(found.gradients) {
+            for (&head, &gradient) in chain.heads.iter().zip(&*of_chain) {
                 gradients[head] += scale * gradient;
             }
-            losses[chain.last()] += weight * found.loss;
+            losses[chain.last()] += weight * loss;
         }
     }
 }

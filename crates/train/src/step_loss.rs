@@ -13,7 +13,7 @@ pub(crate) struct StepLoss<'a> {
     heads: Vec<Head<'a>>,
     funnel: Option<Funnel<'a>>,
     product: Option<ProductBatch<'a>>,
-    late: Vec<LateHeads<'a>>,
+    joined: Vec<JoinedHeads<'a>>,
 }
 
 /// Losses over the logits of several heads, of which a step has one at most.
@@ -23,10 +23,10 @@ pub(crate) struct Coupling<'p> {
     pub(crate) product: Option<&'p ProductLoss>,
 }
 
-/// A loss of late labels over the logits of a task and of its auxiliary heads.
-struct LateHeads<'a> {
+/// A loss of one task over the logits of its head and of others: auxiliary heads of late labels, or further outputs.
+struct JoinedHeads<'a> {
     loss: BatchLoss<'a>,
-    /// The place of the task's head, and those of the auxiliary heads.
+    /// The place of the task's head, and those of the others.
     heads: [Option<usize>; 1 + MOST_HEADS],
 }
 
@@ -104,17 +104,17 @@ impl<'a> StepLoss<'a> {
             loss: (task < tasks.len() && !coupled(head_place)).then(|| of_task(task)),
             taken: None,
         };
-        let late = heads.iter().filter_map(|&task| {
-            let mut auxiliary = spec.late_heads(task).filter_map(place);
+        let joined = heads.iter().filter_map(|&task| {
+            let mut auxiliary = spec.heads_beside(task).filter_map(place);
             let first = auxiliary.next()?;
-            Some(LateHeads {
+            Some(JoinedHeads {
                 loss: of_task(task),
                 heads: [place(task), Some(first), auxiliary.next()],
             })
         });
         StepLoss {
             heads: heads.iter().enumerate().map(head).collect(),
-            late: late.collect(),
+            joined: joined.collect(),
             funnel,
             product,
         }
@@ -129,15 +129,15 @@ impl<'a> StepLoss<'a> {
         self
     }
 
-    /// Returns the places of the heads, those of a task together with those of the auxiliary heads of its late labels.
+    /// Returns the places of the heads, those of a task together with those that its loss reads beside.
     pub(crate) fn groups(&self) -> Vec<Vec<usize>> {
-        let late = |place: usize| {
-            let mut late = self.late.iter();
-            late.find(|late| late.heads[0] == Some(place))
+        let joined = |place: usize| {
+            let mut joined = self.joined.iter();
+            joined.find(|joined| joined.heads[0] == Some(place))
         };
         let tasks = (0..self.heads.len()).filter(|&place| self.heads[place].task.is_some());
-        let group = |place| match late(place) {
-            Some(late) => late.heads.into_iter().flatten().collect(),
+        let group = |place| match joined(place) {
+            Some(joined) => joined.heads.into_iter().flatten().collect(),
             None => vec![place],
         };
         tasks.map(group).collect()
@@ -189,7 +189,7 @@ impl<'a> StepLoss<'a> {
 
     /// Returns true if some head's loss reads the logits of others.
     fn is_coupled(&self) -> bool {
-        self.funnel.is_some() || self.product.is_some() || !self.late.is_empty()
+        self.funnel.is_some() || self.product.is_some() || !self.joined.is_empty()
     }
 
     fn apart(&self, rows: &HeadRows<'_, f32>, gradients: &mut [f32]) -> f64 {
@@ -212,30 +212,30 @@ impl<'a> StepLoss<'a> {
         gradients: &mut [&mut [f32]],
         losses: &mut [f64],
     ) {
-        let is_late = |place: usize| {
-            self.late
+        let is_joined = |place: usize| {
+            self.joined
                 .iter()
-                .any(|late| late.heads.contains(&Some(place)))
+                .any(|joined| joined.heads.contains(&Some(place)))
         };
         let each = heads.iter().zip(gradients.iter_mut().zip(&mut *losses));
         for (place, (rows, (gradients, loss))) in each.enumerate() {
-            if !is_late(place) {
+            if !is_joined(place) {
                 *loss += self.apart(rows, gradients);
             }
         }
-        for late in &self.late {
-            late.learn(heads, gradients, losses);
+        for joined in &self.joined {
+            joined.learn(heads, gradients, losses);
         }
         if let Some(funnel) = &self.funnel {
             funnel.rows(heads, gradients, losses);
         }
         if let Some(product) = &self.product {
-            let mut of_row = vec![0.0; heads.len()];
+            let (mut of_row, mut of_chain) = (vec![0.0; heads.len()], Vec::new());
             let first = heads.first().map_or(&[][..], |first| first.rows);
             for (i, &row) in first.iter().enumerate() {
                 of_row.fill(0.0);
                 let logit = |head: usize| f64::from(heads[head].logits[i]);
-                product.row(row as usize, &logit, &mut of_row, losses);
+                product.row(row as usize, &logit, &mut of_chain, &mut of_row, losses);
                 for (head, &gradient) in of_row.iter().enumerate() {
                     if product.mass(head).is_some() {
                         gradients[head][i] = gradient as f32;
@@ -297,7 +297,7 @@ impl Funnel<'_> {
     }
 }
 
-impl LateHeads<'_> {
+impl JoinedHeads<'_> {
     /// Writes the gradients of the rows with respect to the logits of these heads, and adds the losses to that of the
     /// task.
     fn learn(&self, rows: &[HeadRows<'_, f32>], gradients: &mut [&mut [f32]], losses: &mut [f64]) {

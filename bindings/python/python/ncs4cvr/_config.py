@@ -92,6 +92,30 @@ class EventAttribute(TypedDict, total=False):
     vocabulary: Vocabulary
 
 
+Unit = Union[Literal["days"], Literal["seconds"], Literal["millis"], Literal["micros"], Literal["nanos"]]
+
+
+class EventDecay(TypedDict, total=False):
+    """Weights of events that decay with their age: at the age of half_life an event counts half, at twice that age a
+        quarter.
+
+    Keys:
+        ages: The list column with the age of each event, in the unit of half_life.
+        at: With times: the column with the time from which ages are counted, such as that of the impression.
+        half_life: The age at which an event counts half: in hours with times, in the unit of the ages otherwise.
+        learned: Whether training learns the half-life, which then begins at half_life.
+        times: Instead of ages: the list column with the time of each event.
+        unit: With times: the unit of times that are numbers. Default: told by their size.
+    """
+
+    ages: str
+    at: str
+    half_life: float
+    learned: bool
+    times: str
+    unit: Unit
+
+
 class Init(TypedDict, total=False):
     """A file of vectors by id.
 
@@ -125,9 +149,6 @@ TimePart = Union[Literal["hour"], Literal["weekday"], Literal["hour_of_week"], L
 
 
 Transform = Union[Literal["piecewise"], Literal["standardise"], Literal["log"], Literal["quantiles"]]
-
-
-Unit = Union[Literal["days"], Literal["seconds"], Literal["millis"], Literal["micros"], Literal["nanos"]]
 
 
 class ColumnSettingsCategorical(TypedDict, total=False):
@@ -281,6 +302,7 @@ class ColumnSettingsSequence(TypedDict, total=False):
 
     Keys:
         attributes: The attributes of the events, by name.
+        decay: Weights of events that decay with their age. Default: events count by pooling alone.
         heads: Number of heads, with pooling = "mha". Default: 4.
         hidden: Widths of the two hidden layers of the attention, with pooling = "din". Default: [32, 16].
         kind:
@@ -293,6 +315,7 @@ class ColumnSettingsSequence(TypedDict, total=False):
     """
 
     attributes: Mapping[str, EventAttribute]
+    decay: EventDecay
     heads: int
     hidden: list[int]
     kind: Literal["sequence"]
@@ -766,13 +789,25 @@ class LossSettingsWeightedLogistic(TypedDict, total=False):
     kind: Literal["weighted_logistic"]
 
 
-LossSettings = Union[LossSettingsCrossEntropy, LossSettingsFocal, LossSettingsRatio, LossSettingsSquared, LossSettingsHuber, LossSettingsPoisson, LossSettingsWeightedLogistic]
+class LossSettingsZiln(TypedDict, total=False):
+    """Zero-inflated log-normal loss of an amount, at least 0, which is mostly 0 and has a few large values (Wang et al.
+        2019): three outputs, for the chance of a value above 0 and the mean and deviation of its logarithm; the mean
+        is predicted.
+
+    Keys:
+        kind:
+    """
+
+    kind: Literal["ziln"]
 
 
-Loss = Union[Literal["cross_entropy"], Literal["focal"], Literal["ratio"], Literal["squared"], Literal["huber"], Literal["poisson"], Literal["weighted_logistic"], LossSettings]
+LossSettings = Union[LossSettingsCrossEntropy, LossSettingsFocal, LossSettingsRatio, LossSettingsSquared, LossSettingsHuber, LossSettingsPoisson, LossSettingsWeightedLogistic, LossSettingsZiln]
 
 
-NetworkKind = Union[Literal["sparse_sharing"], Literal["single_task"], Literal["shared_bottom"], Literal["cross_stitch"], Literal["mmoe"], Literal["ple"], Literal["stem"], Literal["aitm"], Literal["linear"]]
+Loss = Union[Literal["cross_entropy"], Literal["focal"], Literal["ratio"], Literal["squared"], Literal["huber"], Literal["poisson"], Literal["weighted_logistic"], Literal["ziln"], LossSettings]
+
+
+NetworkKind = Union[Literal["sparse_sharing"], Literal["single_task"], Literal["shared_bottom"], Literal["cross_stitch"], Literal["mmoe"], Literal["ple"], Literal["stem"], Literal["home"], Literal["aitm"], Literal["linear"]]
 
 
 class Network(TypedDict, total=False):
@@ -782,13 +817,19 @@ class Network(TypedDict, total=False):
         dim: Length of a field vector.
         dropout: Probability that a hidden unit is dropped in a training step.
         experts: `mmoe`: experts that all tasks share; `ple`: experts of each task at each level; `stem`: experts of
-            each task. Without it, 4.
+            each task; `home`: experts of each group of tasks on both levels, and of each task. Without it, 4.
         gram: The part of the Gram matrix of the field vectors that the network sees.
         hidden: Widths of the hidden layers, input side first.
         kind: Way of sharing between the tasks.
         levels: `ple`: levels of extraction, one hidden layer each. Without it, 1.
-        shared_experts: `ple`: shared experts at each level; `stem`: shared experts. Without it, 1.
+        shared_experts: `ple` and `home`: shared experts at each level; `stem`: shared experts. Without it, 1.
         table_deviation: Standard deviation of a table's initial values; without it, Xavier-normal.
+        task_groups: `home`: the groups of tasks, as lists of their names, such as [["click", "like"], ["long_view"]].
+            Without it, the tasks that count all rows are one group and those that count rows of another task are one;
+            if all are alike, each is a group.
+        task_tables: `sparse_sharing`: whether each value has, beside its vector for all tasks, one of as many numbers
+            for each task, which only that task reads and changes (the tables of STEM). Products of vectors are of
+            those for all tasks.
     """
 
     dim: int
@@ -800,6 +841,8 @@ class Network(TypedDict, total=False):
     levels: int
     shared_experts: int
     table_deviation: float
+    task_groups: list[list[str]]
+    task_tables: bool
 
 
 class OptimizerSettingsAdam(TypedDict, total=False):

@@ -296,6 +296,7 @@ fn with_beside(ids: String, field: &Field) -> String {
         Beside::None => ids,
         Beside::Since { column, .. } => format!("{ids}, hours since {column}"),
         Beside::Weights { column } => format!("{ids}, weights of {column}"),
+        Beside::Ages(ages) => format!("{ids}, half at {} of {}", ages.half_life, ages.column),
         Beside::WeightAfter { separator } => format!("{ids}, weights after {separator:?}"),
     }
 }

@@ -48,6 +48,8 @@ pub struct Importance {
     pub columns: Vec<ColumnImportance>,
     /// Columns whose loss is not significant (2 standard errors) for any task.
     pub unused: Vec<String>,
+    /// What it costs to permute all of them together, if there are two or more.
+    pub unused_together: Option<ColumnImportance>,
 }
 
 /// Importance of one column of the log.
@@ -89,7 +91,8 @@ impl ColumnImportance {
         losses.fold(f64::NEG_INFINITY, f64::max)
     }
 
-    fn is_used(&self) -> bool {
+    /// Returns true if the loss of some task is significant, by 2 standard errors.
+    pub fn is_used(&self) -> bool {
         self.tasks.iter().any(|task| task.strength() > USED)
     }
 }
@@ -166,16 +169,15 @@ pub fn measure(
         predict::append(&mut base, &batch, &scores);
     }
     let names = sample.columns();
-    let mut columns = Vec::new();
-    for (done, group) in names.iter().enumerate() {
-        let name = &group.join(" + ");
-        progress(done as u64, names.len() as u64);
+    let n_rows = sample.n_rows();
+    let mut permute = |group: &[String]| {
+        let name = group.join(" + ");
         let shuffled = Shuffled::new(&sample.blocks, group);
         let mut differences = vec![Vec::new(); base.tasks.len()];
         for repeat in 0..settings.repeats {
             let seed = settings.seed + repeat as u64;
             let mut permuted = vec![Vec::new(); base.tasks.len()];
-            let places = shuffled.permuted(seed, name);
+            let places = shuffled.permuted(seed, &name);
             for (block, places) in sample.blocks.iter_mut().zip(places) {
                 refuse_stop(stop)?;
                 let scores = scores(model, &encoder, block, shuffled.columns(&places), pass)?;
@@ -189,18 +191,33 @@ pub fn measure(
                 differences.push(difference(task, scores));
             }
         }
-        columns.push(ColumnImportance {
-            column: name.clone(),
+        Ok::<_, Error>(ColumnImportance {
+            column: name,
             tasks: of_tasks(&base, &differences),
-        });
+        })
+    };
+    let mut columns = Vec::new();
+    for (done, group) in names.iter().enumerate() {
+        progress(done as u64, names.len() as u64);
+        columns.push(permute(group)?);
     }
+    // Columns that replace each other look unimportant one by one, and not together.
+    let of_no_use = names.iter().zip(&columns);
+    let of_no_use = of_no_use.filter(|(_, column)| !column.is_used());
+    let of_no_use: Vec<&Vec<String>> = of_no_use.map(|(group, _)| group).collect();
+    let all: Vec<String> = of_no_use.iter().copied().flatten().cloned().collect();
+    let unused_together = match of_no_use.len() {
+        0 | 1 => None,
+        _ => Some(permute(&all)?),
+    };
     progress(names.len() as u64, names.len() as u64);
     columns.sort_by(|a, b| b.largest_loss().total_cmp(&a.largest_loss()));
     let unused = columns.iter().filter(|column| !column.is_used());
     Ok(Importance {
-        rows: sample.n_rows(),
+        rows: n_rows,
         repeats: settings.repeats,
         unused: unused.map(|column| column.column.clone()).collect(),
+        unused_together,
         columns,
     })
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use ncs_features::hash::{below, mix, seeded_hash};
-use ncs_features::{Block, Column, Encoder, Field, Schema, Values};
+use ncs_features::{Beside, Block, Column, Encoder, Field, Schema, Values};
 
 use super::refuse_stop;
 use crate::error::Error;
@@ -58,27 +58,45 @@ impl Sample {
         self.blocks.iter().map(|block| block.n_rows as u64).sum()
     }
 
-    /// Returns the columns that features read, in the order of the schema. The columns of the same events are together:
-    /// they are parallel lists, which only make sense with each other.
+    /// Returns the columns that features read, in the order of the schema. Parallel lists are together, which only
+    /// make sense with each other: those of the same events, and values with their weights.
     pub(super) fn columns(&self) -> Vec<Vec<String>> {
-        let of_events = self.columns_of_events();
+        let parallel = self.parallel_columns();
         let mut groups: Vec<Vec<String>> = Vec::new();
         for column in self.schema.fields.iter().flat_map(Field::columns) {
             let is_of = |group: &&Vec<String>| group.contains(column);
             if !groups.iter().any(|group| group.contains(column)) {
-                let group = of_events.iter().find(is_of);
+                let group = parallel.iter().find(is_of);
                 groups.push(group.cloned().unwrap_or_else(|| vec![column.clone()]));
             }
         }
         groups
     }
 
-    /// Returns the columns of each sequence; those of sequences that have a column in common are one group.
-    fn columns_of_events(&self) -> Vec<Vec<String>> {
+    /// Returns the columns that hold parallel lists; groups that have a column in common are one.
+    fn parallel_columns(&self) -> Vec<Vec<String>> {
         let mut groups: Vec<Vec<String>> = Vec::new();
-        for sequence in self.schema.sequences() {
-            let column = |f: &usize| self.schema.fields[*f].column.clone();
-            let own: Vec<String> = sequence.fields.iter().map(column).collect();
+        let of_field = |field: &Field| {
+            let beside = match &field.beside {
+                Beside::Weights { column } => Some(column),
+                Beside::Ages(ages) => Some(&ages.column),
+                _ => None,
+            };
+            std::iter::once(&field.column)
+                .chain(beside)
+                .cloned()
+                .collect::<Vec<String>>()
+        };
+        let fields = &self.schema.fields;
+        let of_events = self.schema.sequences().into_iter().map(|sequence| {
+            let own = sequence.fields.into_iter();
+            own.flat_map(|f| of_field(&fields[f])).collect()
+        });
+        let weighted = fields
+            .iter()
+            .filter(|field| matches!(field.beside, Beside::Weights { .. }));
+        let all: Vec<Vec<String>> = of_events.chain(weighted.map(of_field)).collect();
+        for own in all {
             let mut group: Vec<String> = Vec::new();
             groups.retain_mut(|other| {
                 let is_apart = !other.iter().any(|name| own.contains(name));

@@ -43,6 +43,11 @@ impl Estimate {
         parts.extend(rounds(plan));
         let tables = plan.schema.tables.iter().enumerate();
         parts.extend(tables.map(|(number, table)| table_part(plan, number, table, fitted)));
+        parts.extend(
+            fitted
+                .into_iter()
+                .flat_map(|schema| initial_rows(plan, schema)),
+        );
         Estimate { parts }
     }
 
@@ -267,7 +272,8 @@ fn batch(plan: &RunPlan) -> Part {
 /// where they are projected.
 fn n_ids(plan: &RunPlan, field: &Field) -> f64 {
     if let (Some(Pooling::Events(_)), Some(n_events)) = (field.pooling, field.max_values) {
-        return n_events as f64;
+        let numbers = if field.beside.has_numbers() { 2.0 } else { 1.0 };
+        return numbers * n_events as f64;
     }
     match plan.schema.tables[field.table].ids {
         IdSpacePlan::Numeric(NumericPlan::Vector(vector)) => {
@@ -326,6 +332,25 @@ fn table_part(plan: &RunPlan, number: usize, table: &TablePlan, fitted: Option<&
         key: table_key(plan, table),
         remedy: "use fewer buckets or a smaller vocabulary, or a smaller network.dim".to_owned(),
     }
+}
+
+/// Memory of the vectors at which tables begin, of each value of a table at most: the vectors, whose list may have grown to
+/// twice their number, and the place of each in a hash table.
+fn initial_rows(plan: &RunPlan, schema: &Schema) -> impl Iterator<Item = Part> {
+    const PLACE: f64 = 24.0;
+    plan.initial.iter().map(move |init| {
+        let rows = schema.tables[init.table].ids.n_rows() as f64;
+        Part {
+            what: format!(
+                "the vectors of {}, of {} values",
+                ncs_readers::shown_path(&init.file),
+                count(rows)
+            ),
+            bytes: rows * (2.0 * 4.0 * plan.network.dim as f64 + PLACE),
+            key: vec!["columns".to_owned(), init.column.clone()],
+            remedy: "use a smaller vocabulary, or a smaller network.dim".to_owned(),
+        }
+    })
 }
 
 /// Returns the key of the larger of a table's two sizes.

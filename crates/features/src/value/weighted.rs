@@ -25,7 +25,7 @@ impl<'a> Weights<'a> {
                 Weights::Column(block.require(column, &wanted_by)?)
             }
             Beside::WeightAfter { separator } => Weights::After(*separator),
-            Beside::None | Beside::Since { .. } => Weights::None,
+            Beside::None | Beside::Since { .. } | Beside::Ages(_) => Weights::None,
         })
     }
 

@@ -94,7 +94,14 @@ fn check_tasks(schema: &Schema, spec: &Spec) -> Result<(), String> {
     let mut pairs = heads.joint.into_iter().chain(heads.takes);
     let is_pair = pairs.all(|[first, second]| first != second);
     let n_heads = n + heads.auxiliary().count();
-    if is_there && is_pair && n > 0 && n_heads <= MOST_HEADS {
+    let groups = heads
+        .groups
+        .iter()
+        .max()
+        .map_or(0, |last| last.saturating_add(1));
+    let are_groups = heads.groups.is_empty()
+        || heads.groups.len() == n && (0..groups).all(|group| heads.groups.contains(&group));
+    if is_there && is_pair && are_groups && n > 0 && n_heads <= MOST_HEADS {
         Ok(())
     } else {
         Err("its heads are not those of its tasks".to_owned())
@@ -163,7 +170,9 @@ fn check_distributions(manifest: &Manifest) -> Result<(), String> {
 fn check_network(spec: &Spec) -> Result<(), String> {
     let plan = &spec.plan;
     let is_kind = plan.kind.fits(plan.hidden.len());
-    let is_sized = !spec.fields.is_empty() && plan.dim > 0;
+    // A part of each vector is for all tasks.
+    let own = spec.tasks.len().checked_mul(plan.heads.task_vectors);
+    let is_sized = !spec.fields.is_empty() && own.is_some_and(|own| own < plan.dim);
     if is_kind && is_sized && !plan.hidden.contains(&0) {
         Ok(())
     } else {

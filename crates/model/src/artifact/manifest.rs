@@ -3,18 +3,23 @@
 use super::{Ancestor, Artifact, ArtifactError, read_file};
 use crate::agreement::Agreement;
 use crate::calibrator::Calibrator;
+use crate::networks::NetworkKind;
 use crate::spec::Spec;
 use crate::tensor_file::{self, TensorFileError};
 use crate::units::UnitOwners;
 use ncs_features::coverage::Shares;
 use ncs_features::distribution::Distributions;
-use ncs_features::{IdSpace, Schema, ValueRule};
+use ncs_features::{IdSpace, Schema, Sequence, ValueRule};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
 
 /// The newest version of the files; readers reject later ones.
-pub const VERSION: u32 = 7;
+pub const VERSION: u32 = 8;
+
+/// Version of files without tasks of several outputs, events whose weight decays with age, networks of normalised experts, and parts of
+/// vectors for single tasks.
+const ATTENTIVE: u32 = 7;
 
 /// Version of files without behaviour sequences and auxiliary heads of late labels.
 const VECTORED: u32 = 6;
@@ -130,8 +135,14 @@ pub(super) fn version(artifact: &Artifact) -> u32 {
     let mut fields = artifact.schema.fields.iter();
     let has_beside = fields.any(|field| !field.beside.is_none());
     let has_late_heads = !artifact.spec.plan.heads.late.is_empty();
-    if has_late_heads || !artifact.spec.sequences().is_empty() {
+    let is_home = matches!(artifact.spec.plan.kind, NetworkKind::Home { .. });
+    let decays = |sequence: &Sequence| sequence.decay.is_some();
+    let has_decay = artifact.spec.sequences().iter().any(decays);
+    let heads = &artifact.spec.plan.heads;
+    if !heads.outputs.is_empty() || heads.task_vectors > 0 || is_home || has_decay {
         VERSION
+    } else if has_late_heads || !artifact.spec.sequences().is_empty() {
+        ATTENTIVE
     } else if has_values || has_beside || tables.clone().any(|table| is_later(&table.ids)) {
         VECTORED
     } else if tables.any(|table| table.ids.rate().is_some() || table.ids.is_hashed_in_graphs()) {

@@ -8,7 +8,7 @@
 
 use super::product::{outer, product};
 use super::row_vectors::{Row, RowGradients};
-use super::{AttentionLayout, add, fill, softmax, softmax_backward, transposed};
+use super::{AttentionLayout, add, decay, fill, softmax, softmax_backward, transposed};
 use crate::number::Real;
 
 /// The weights, folded for a pass.
@@ -226,7 +226,10 @@ impl<R: Real> DinBuffers<R> {
             weights,
         );
         if din.softmax {
+            add(row.decays, weights);
             softmax(weights);
+        } else {
+            decay::scale(row.decays, weights);
         }
     }
 
@@ -266,7 +269,7 @@ impl<R: Real> DinBuffers<R> {
         gradients: RowGradients<'_, R>,
     ) {
         self.weigh(din, row);
-        self.score_gradients(din.softmax, row, d_pooled);
+        self.score_gradients(din.softmax, row, d_pooled, gradients.decays);
         let (level, [n_first, n_second]) = (row.level, din.units);
         let n_events = self.weights.len();
         let sums = &mut gradients.sums.din;
@@ -294,14 +297,23 @@ impl<R: Real> DinBuffers<R> {
         self.first_layer_backward(din, row, d_pooled, gradients);
     }
 
-    /// Computes the gradients of the last layer's outputs.
-    fn score_gradients(&mut self, is_softmax: bool, row: Row<'_, R>, d_pooled: &[R]) {
+    /// Computes the gradients of the last layer's outputs, and of the decays.
+    fn score_gradients(
+        &mut self,
+        is_softmax: bool,
+        row: Row<'_, R>,
+        d_pooled: &[R],
+        d_decays: &mut [R],
+    ) {
         let of_event = |event: &[R]| event.iter().zip(d_pooled).map(|(&x, &d)| x * d).sum::<R>();
         self.d_scores.clear();
         self.d_scores
             .extend(row.events.chunks_exact(d_pooled.len()).map(of_event));
         if is_softmax {
             softmax_backward(&self.weights, &mut self.d_scores);
+            add(&self.d_scores, d_decays);
+        } else {
+            decay::scale_backward(row.decays, &self.weights, &mut self.d_scores, d_decays);
         }
     }
 

@@ -181,7 +181,10 @@ impl<R: Real> HeadsBuffers<R> {
             None,
             &mut self.weights,
         );
-        self.weights.chunks_exact_mut(n_events).for_each(softmax);
+        for weights in self.weights.chunks_exact_mut(n_events) {
+            add(row.decays, weights);
+            softmax(weights);
+        }
         fill(&mut self.mean, about.heads * width);
         let (weights, x) = (&self.weights, &self.x);
         product(level, [n_events, width], weights, x, None, &mut self.mean);
@@ -209,6 +212,8 @@ impl<R: Real> HeadsBuffers<R> {
         let sums = &mut gradients.sums.heads;
         self.values_backward(about, row, d_pooled, sums);
         self.weights_backward(about, row, n_events);
+        let of_heads = self.d_weights.chunks_exact(n_events);
+        of_heads.for_each(|d_weights| add(d_weights, gradients.decays));
         self.queries_backward(about, row, gradients.targets, sums);
         let [.., of_position] = &mut sums.layers;
         for (j, d_x) in self.d_x.chunks_exact(about.width).enumerate() {

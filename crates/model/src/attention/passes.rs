@@ -183,6 +183,14 @@ impl<R: Real> AttentionBuffers<R> {
                 event[k * dim..(k + 1) * dim].copy_from_slice(rows.row(slot));
             }
         }
+        self.decays.clear();
+        if attention.sequence().decay.is_some()
+            && let Some(ids) = attributes.first().map(|&f| &fields.batch.fields[f])
+        {
+            let decays = ids.weights[ids.range(row)].iter();
+            self.decays
+                .extend(decays.map(|&decay| attention.rate * R::of(decay.into())));
+        }
     }
 
     /// Looks up the vectors of the targets; `source` returns the fields and the row in which a target is.

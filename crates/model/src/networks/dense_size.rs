@@ -1,7 +1,7 @@
 //! The size of a network's layers, computed from its plan alone: nothing overflows and nothing
 //! is allocated, however large the sizes in a run file.
 
-use super::NetworkKind;
+use super::{NetworkKind, home};
 use crate::logit_transfer::TakenLogit;
 use crate::plan::{Gram, NetworkPlan};
 
@@ -63,9 +63,16 @@ impl DenseSize {
                 shared,
             } => count.ple(inputs, &hidden, levels, [experts as f64, shared as f64]),
             NetworkKind::Stem { experts, shared } => {
-                let parts = plan.kind.vector_parts(heads as usize);
+                let parts = plan.kind.vector_parts(n_tasks);
                 let part = n_fields as f64 * (plan.dim / parts) as f64 + n_numbers as f64;
-                count.stem(part, &hidden, [experts as f64, shared as f64]);
+                let sizes = [n_tasks, experts, shared].map(|n| n as f64);
+                count.stem(part, &hidden, sizes);
+            }
+            NetworkKind::Home { experts, shared } => {
+                let groups = plan.heads.groups_of(n_tasks.min(MOST_TASKS));
+                let n_groups = groups.iter().max().map_or(0, |last| last + 1);
+                let sizes = [n_groups, n_tasks, experts, shared].map(|n| n as f64);
+                count.home([inputs, folded], &hidden, sizes);
             }
             NetworkKind::Aitm => {
                 count.stack(heads, inputs, &hidden);
@@ -82,6 +89,9 @@ impl DenseSize {
         count.size
     }
 }
+
+/// More tasks than a network can have: each has one bit of a 64-bit set.
+const MOST_TASKS: usize = 65;
 
 /// Returns the logical and the folded width of the input.
 fn inputs(plan: &NetworkPlan, fields: f64, numbers: f64) -> (f64, f64) {
@@ -132,18 +142,68 @@ impl Count {
     }
 
     /// `inputs` is the width of one part of the input.
-    fn stem(&mut self, inputs: f64, hidden: &[f64], [own, shared]: [f64; 2]) {
+    fn stem(&mut self, inputs: f64, hidden: &[f64], [tasks, own, shared]: [f64; 3]) {
         let n_shared = hidden.len().saturating_sub(1).max(1).min(hidden.len());
         let (of_expert, of_task) = hidden.split_at(n_shared);
         let width = of_expert.last().copied().unwrap_or(inputs);
-        let (of_tasks, all) = (self.heads * own, self.heads * own + shared);
+        let (of_tasks, all) = (tasks * own, tasks * own + shared);
         self.stack(all, inputs, of_expert);
         // Parts of the input for experts and for gates, and copies of the experts that other tasks read.
         let some = |n: f64| f64::from(u8::from(n > 0.0));
-        let parts = self.heads * (some(own) + 1.0) + some(shared);
+        let parts = tasks * some(own) + self.heads + some(shared);
         self.size.outputs += parts * inputs + of_tasks * width;
         self.gate(self.heads, inputs, all, width);
         self.stack(self.heads, width, of_task);
+    }
+
+    /// Adds the network of `networks/home.rs`.
+    fn home(
+        &mut self,
+        [inputs, folded]: [f64; 2],
+        hidden: &[f64],
+        [groups, tasks, own, shared]: [f64; 4],
+    ) {
+        let [first, second, of_task] = home::levels(hidden);
+        let width = first.last().copied().unwrap_or(0.0);
+        let end = second.last().copied().unwrap_or(width);
+        self.normalized_experts(groups * own + shared, inputs, folded, first);
+        self.gate(groups, inputs, own + shared, width);
+        self.self_gate(groups, inputs, own, width);
+        self.gate(1.0, inputs, groups * own + shared, width);
+        self.self_gate(1.0, inputs, shared, width);
+        self.normalized_experts((groups + tasks) * own + shared, width, width, second);
+        // The gate of a task adds scores from two states.
+        let all = 2.0 * own + shared;
+        self.gate(self.heads, width, all, end);
+        self.layer(self.heads, width, all);
+        self.size.outputs += self.heads * all;
+        self.self_gate(self.heads, width, own, end);
+        self.stack(self.heads, end, of_task);
+    }
+
+    /// Adds `times` experts of the network of `networks/home.rs`, with their feature gates.
+    fn normalized_experts(&mut self, times: f64, inputs: f64, folded: f64, widths: &[f64]) {
+        let (rank, matrices) = (home::RANK as f64, home::MATRICES as f64);
+        self.layer(matrices * times, inputs, rank);
+        self.layer(matrices * times, rank, folded);
+        self.layer(times, inputs, matrices);
+        // Their sigmoids, the softmax, the mixture and the product.
+        self.size.outputs += times * (matrices * folded + matrices + 2.0 * folded);
+        let mut from = folded;
+        for &width in widths {
+            self.layer(times, from, width);
+            self.size.numbers += times * 2.0 * width;
+            self.size.outputs += times * width;
+            from = width;
+        }
+    }
+
+    /// Adds `times` self gates over `own` experts, with the sum that they are part of; none without experts.
+    fn self_gate(&mut self, times: f64, inputs: f64, own: f64, width: f64) {
+        if own > 0.0 {
+            self.gate(times, inputs, own, width);
+            self.size.outputs += times * width;
+        }
     }
 
     fn ple(&mut self, mut inputs: f64, hidden: &[f64], levels: usize, [own, shared]: [f64; 2]) {
@@ -179,6 +239,8 @@ mod tests {
             (1usize..4).prop_map(|experts| NetworkKind::Mmoe { experts }),
             (0usize..3, 1usize..3)
                 .prop_map(|(experts, shared)| NetworkKind::Stem { experts, shared }),
+            (0usize..3, 1usize..3)
+                .prop_map(|(experts, shared)| NetworkKind::Home { experts, shared }),
             (1usize..4, 0usize..3, 1usize..3).prop_map(|(levels, experts, shared)| {
                 NetworkKind::Ple {
                     levels,
@@ -214,11 +276,13 @@ mod tests {
             has_auxiliary_head: bool,
             n_late in 0usize..3,
             takes: bool,
+            of_one_group: bool,
         ) {
             let mut plan = plan(kind, dim, hidden);
             plan.gram = gram;
             plan.heads.auxiliary_head_of = has_auxiliary_head.then_some(0);
             plan.heads.late = vec![0; n_late];
+            plan.heads.groups = vec![0; if of_one_group { n_tasks } else { 0 }];
             plan.heads.takes = (takes && n_tasks > 1).then_some([0, 1]);
             let field = FieldSpec { table: 0, pooling: None, pieces: None, vector: None };
             let mut fields = vec![field; n_fields];

@@ -1,11 +1,13 @@
 //! Runs a subnet over some tiles, forward and backward: operation by operation, all tiles in each. Each operation has a
 //! file with its forward pass beside its backward pass.
 
+mod gates;
 mod gather;
 mod half;
 mod head;
 mod layer;
 mod mix;
+mod normalize;
 mod scores;
 mod softmax;
 mod stitch;
@@ -250,6 +252,12 @@ impl<R: Real> GraphExecutor<'_, R> {
             Op::Scores { pairs, scale } => scores::forward(nodes, pairs, *scale, output),
             Op::Gather { from, sums } => gather::forward(nodes, *from, sums, output),
             Op::Detach { from } => gather::copy(nodes, *from, output),
+            Op::Sigmoid { from, scale } => gates::sigmoid(nodes, *from, *scale, output),
+            Op::Product { of } => gates::product(nodes, *of, output),
+            Op::Sum { parts } => gates::sum(nodes, parts, output),
+            Op::NormalizedSwish { from, stitch } => {
+                normalize::forward(nodes, *from, self.stitch_weights(*stitch), output);
+            }
         }
     }
 
@@ -402,6 +410,16 @@ impl<R: Real> GraphExecutor<'_, R> {
             }
             Op::Scores { pairs, scale } => scores::backward(nodes, pairs, *scale, dy, below),
             Op::Gather { from, sums } => gather::backward(*from, sums, dy, below),
+            Op::Sigmoid { from, scale } => {
+                gates::sigmoid_backward(*from, *scale, nodes.all(n), dy, below);
+            }
+            Op::Product { of } => gates::product_backward(nodes, *of, dy, below),
+            Op::Sum { parts } => gates::sum_backward(parts, dy, below),
+            Op::NormalizedSwish { from, stitch } => {
+                let weights = self.stitch_weights(*stitch);
+                let sums = &mut sums.stitches[*stitch];
+                normalize::backward(nodes, *from, weights, dy, below, sums);
+            }
         }
     }
 }

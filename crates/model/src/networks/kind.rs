@@ -38,6 +38,14 @@ pub enum NetworkKind {
         /// Shared experts.
         shared: usize,
     },
+    /// Two levels of normalised experts, for groups of tasks, for each task and for all (HoME, Wang et al. 2024); the groups
+    /// are [`crate::Heads::groups`].
+    Home {
+        /// Experts of each group, on both levels, and of each task.
+        experts: usize,
+        /// Shared experts on each level.
+        shared: usize,
+    },
     /// A tower for each task; the state of the previous task is transferred by attention (Xi et al. 2021).
     Aitm,
     /// No hidden layers: each task is linear in the input. Logistic regression without Gram matrix, with it a factorisation
@@ -56,6 +64,7 @@ impl NetworkKind {
             NetworkKind::Mmoe { .. } => "mmoe",
             NetworkKind::Ple { .. } => "ple",
             NetworkKind::Stem { .. } => "stem",
+            NetworkKind::Home { .. } => "home",
             NetworkKind::Aitm => "aitm",
             NetworkKind::Linear => "linear",
         }
@@ -88,7 +97,7 @@ impl NetworkKind {
     pub fn sizes(self) -> Vec<(&'static str, usize)> {
         match self {
             NetworkKind::Mmoe { experts } => vec![("experts", experts)],
-            NetworkKind::Stem { experts, shared } => {
+            NetworkKind::Stem { experts, shared } | NetworkKind::Home { experts, shared } => {
                 vec![("experts", experts), ("shared_experts", shared)]
             }
             NetworkKind::Ple {
@@ -109,6 +118,7 @@ impl NetworkKind {
         match self {
             NetworkKind::Mmoe { experts } => n_hidden > 0 && experts > 0,
             NetworkKind::Stem { experts, shared } => n_hidden > 0 && experts.max(shared) > 0,
+            NetworkKind::Home { experts, shared } => n_hidden > 1 && experts.max(shared) > 0,
             NetworkKind::Ple {
                 levels,
                 experts,

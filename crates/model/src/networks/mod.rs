@@ -4,6 +4,7 @@ mod aitm;
 mod cross_stitch;
 mod dense_size;
 pub(crate) mod executor;
+mod home;
 mod kind;
 mod linear;
 mod mmoe;
@@ -28,20 +29,35 @@ struct Sizes<'a> {
     interaction: Interaction,
     /// Widths of the hidden layers.
     hidden: &'a [usize],
-    /// Names of the network's tasks.
+    /// Names of the network's tasks, and of its auxiliary heads after them.
     tasks: Vec<&'a str>,
+    /// For each of them, the place of the task to which it belongs: its own, or that of which it is an auxiliary head.
+    owners: Vec<usize>,
+}
+
+impl Sizes<'_> {
+    /// Returns the number of tasks: auxiliary heads come after them.
+    fn n_tasks(&self) -> usize {
+        let owned = self.owners.iter().enumerate();
+        owned.filter(|(head, owner)| head == *owner).count()
+    }
 }
 
 /// Builds the operations of a network of these tasks.
 pub(crate) fn graph(spec: &Spec, tasks: &[usize]) -> Graph {
     let interaction = spec.interaction();
     let names: Vec<_> = tasks.iter().map(|&task| spec.head_name(task)).collect();
+    let place = |task: usize| tasks.iter().position(|&other| other == task);
+    let owners = tasks
+        .iter()
+        .map(|&head| place(spec.mask_of(head)).unwrap_or(0));
     let sizes = Sizes {
         folded: interaction.folded_inputs(),
         inputs: interaction.inputs(),
         interaction,
         hidden: &spec.plan.hidden,
         tasks: names.iter().map(|name| &**name).collect(),
+        owners: owners.collect(),
     };
     match spec.plan.kind {
         NetworkKind::SparseSharing | NetworkKind::SharedBottom => shared_bottom::graph(&sizes, ""),
@@ -57,6 +73,10 @@ pub(crate) fn graph(spec: &Spec, tasks: &[usize]) -> Graph {
             shared,
         } => ple::graph(&sizes, levels, experts, shared),
         NetworkKind::Stem { experts, shared } => stem::graph(&sizes, experts, shared),
+        NetworkKind::Home { experts, shared } => {
+            let groups = spec.plan.heads.groups_of(sizes.n_tasks());
+            home::graph(&sizes, &groups, experts, shared)
+        }
         NetworkKind::Aitm => aitm::graph(&sizes),
         NetworkKind::Linear => linear::graph(&sizes),
     }

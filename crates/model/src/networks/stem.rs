@@ -18,12 +18,13 @@ impl NetworkKind {
 }
 
 /// Builds the graph: all hidden layers but the last form the experts, the last is each task's own. The gate of a task reads
-/// the sum of its own and the shared part of each vector.
+/// the sum of its own and the shared part of each vector. An auxiliary head has a gate and a last layer of its own, and otherwise
+/// what its task has.
 pub(super) fn graph(sizes: &Sizes<'_>, own: usize, shared: usize) -> Graph {
     let mut graph = Graph::of_input(sizes.folded);
     let n_shared = sizes.hidden.len().saturating_sub(1).max(1);
     let (of_expert, of_task) = sizes.hidden.split_at(n_shared);
-    let n = sizes.tasks.len();
+    let n = sizes.n_tasks();
     let parts = Parts::of(sizes, n + 1);
     let inputs = parts.width();
     let mut experts = |prefix: &str, part: usize, count: usize| -> Vec<usize> {
@@ -37,7 +38,7 @@ pub(super) fn graph(sizes: &Sizes<'_>, own: usize, shared: usize) -> Graph {
         };
         (0..count).map(stack).collect()
     };
-    let tasks = sizes.tasks.iter().enumerate();
+    let tasks = sizes.tasks[..n].iter().enumerate();
     let own_experts: Vec<Vec<usize>> = tasks
         .map(|(t, task)| experts(&format!("{task}."), t, own))
         .collect();
@@ -48,7 +49,7 @@ pub(super) fn graph(sizes: &Sizes<'_>, own: usize, shared: usize) -> Graph {
     });
     let detached: Vec<Vec<usize>> = of_others.collect();
     let width = of_expert.last().copied().unwrap_or(inputs);
-    let heads = sizes.tasks.iter().enumerate().map(|(t, task)| {
+    let heads = sizes.tasks.iter().zip(&sizes.owners).map(|(task, &t)| {
         let from = graph.gather(0, parts.sums(&[t, n]));
         let of_task_or_not = (0..n).flat_map(|other| match other == t {
             true => &own_experts[other],

@@ -80,7 +80,7 @@ impl Ranker {
     /// Creates a ranker for requests with these fields in the context, and all others in the candidates.
     /// Returns `None` if a context field does not exist or is given twice, if only some attributes of the same events are
     /// in the context, if the network has no hidden layer,
-    /// is not one stack of layers (experts, stitches), or a head predicts a joint probability:
+    /// is not one stack of layers (experts, stitches), a head predicts a joint probability, or a task has several outputs:
     /// use [`Scorer::score`] then.
     pub fn new(scorer: &Arc<Scorer>, context: &[usize]) -> Option<Ranker> {
         Ranker::of(scorer, context, false)
@@ -95,7 +95,8 @@ impl Ranker {
 
     fn of(scorer: &Arc<Scorer>, context: &[usize], half: bool) -> Option<Ranker> {
         let kind = scorer.spec.plan.kind;
-        if scorer.spec.plan.heads.joint.is_some() || !kind.is_stack() {
+        let heads = &scorer.spec.plan.heads;
+        if heads.joint.is_some() || !heads.outputs.is_empty() || !kind.is_stack() {
             return None;
         }
         let split = Split::new(&scorer.spec, context)?;
@@ -299,7 +300,8 @@ impl Request<'_> {
         }
         buffers.fixed.clear();
         if spec.interaction().folded_gram() > 0 {
-            triangle(vectors, dim, |product| buffers.fixed.push(product));
+            let dims = [dim, spec.interaction().shared_dim];
+            triangle(vectors, dims, |product| buffers.fixed.push(product));
         }
         buffers.fixed.extend_from_slice(vectors);
         for &(f, n) in &split.context_numbers {
@@ -406,8 +408,9 @@ impl Request<'_> {
         }
         if !pairs.is_empty() {
             let (across, among) = pairs.split_at_mut(split.n_across);
-            tiles::gram_across(level, dim, &buffers.context, vectors, across);
-            tiles::gram(level, split.candidate.len(), dim, vectors, among);
+            let dims = [dim, self.spec.interaction().shared_dim];
+            tiles::gram_across(level, dims, &buffers.context, vectors, across);
+            tiles::gram(level, split.candidate.len(), dims, vectors, among);
         }
     }
 
@@ -430,6 +433,7 @@ impl Request<'_> {
     fn score_rows(&self, rows: Range<usize>, buffers: &mut RankBuffers, scores: &mut [Vec<f32>]) {
         let (split, n_rows) = (&self.ranker.split, rows.len());
         let (level, dim, width) = (self.ranker.level, self.spec.plan.dim, split.varying.len());
+        let shared = self.spec.interaction().shared_dim;
         let x = fit(&mut buffers.rows, n_rows * width, 0.0);
         for (row, x) in rows.clone().zip(x.chunks_exact_mut(width.max(1))) {
             let (pairs, vectors) = x.split_at_mut(split.n_pairs);
@@ -448,12 +452,14 @@ impl Request<'_> {
             let mut pairs = pairs.iter_mut();
             if split.n_pairs > 0 {
                 for context in buffers.context.chunks_exact(dim) {
-                    let products = vectors.chunks_exact(dim).map(|vector| dot(context, vector));
+                    let products = vectors.chunks_exact(dim);
+                    let products =
+                        products.map(|vector| dot(&context[..shared], &vector[..shared]));
                     products
                         .zip(pairs.by_ref())
                         .for_each(|(product, pair)| *pair = product);
                 }
-                triangle(vectors, dim, |product| {
+                triangle(vectors, [dim, shared], |product| {
                     if let Some(pair) = pairs.next() {
                         *pair = product;
                     }

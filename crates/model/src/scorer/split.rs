@@ -86,7 +86,7 @@ impl Split {
             let n_given = sequence.fields.iter().filter(|f| is_given(f)).count();
             (n_given == 0 || n_given == sequence.fields.len()).then_some(())?;
             let mut targets = sequence.targets.iter().flatten();
-            if sequence.pooling.is_attention() && !targets.all(is_given) {
+            if sequence.is_attention() && !targets.all(is_given) {
                 varying.extend(sequence.fields);
             }
         }

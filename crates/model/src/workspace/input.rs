@@ -56,7 +56,8 @@ impl<R: Real> ChunkRunner<'_, R> {
             self.drop_field(f, rows.clone(), numbers);
         }
         if !gram.is_empty() {
-            tiles::gram(self.level, interaction.fields, dim, vectors, gram);
+            let dims = [dim, interaction.shared_dim];
+            tiles::gram(self.level, interaction.fields, dims, vectors, gram);
         }
     }
 
@@ -95,7 +96,8 @@ impl<R: Real> ChunkRunner<'_, R> {
         let vectors = &x[n_gram..n_gram + width];
         let (d_gram, gradients) = d_x[..n_gram + width].split_at_mut(n_gram);
         if n_gram > 0 {
-            tiles::gram_backward(self.level, fields, dim, vectors, d_gram, gradients);
+            let dims = [dim, interaction.shared_dim];
+            tiles::gram_backward(self.level, fields, dims, vectors, d_gram, gradients);
         }
         let Some((&first, &last)) = rows.first().zip(rows.last()) else {
             return;

@@ -1,6 +1,6 @@
 //! Arrow files: the file format (Feather of version 2), known by its first bytes, and the stream format.
 
-use super::{ArrowRows, failed, index_of, names_of, stopped};
+use super::{ArrowRows, failed, names_of, place_of, stopped};
 use crate::panics::caught;
 use crate::source::ReadError;
 use arrow_array::RecordBatchReader;
@@ -26,8 +26,10 @@ pub(crate) fn names(path: &Path) -> Result<Vec<String>, ReadError> {
 /// Opens the rows of a file and reads `columns`, in that order.
 pub(crate) fn open(path: &Path, columns: &[String]) -> Result<ArrowRows, ReadError> {
     let schema = batches(path, None, Arc::default())?.schema();
-    let places = columns.iter().map(|name| index_of(path, &schema, name));
-    let mut places: Vec<usize> = places.collect::<Result<_, _>>()?;
+    let places = columns
+        .iter()
+        .map(|name| Ok(place_of(path, &schema, name)?.0));
+    let mut places: Vec<usize> = places.collect::<Result<_, ReadError>>()?;
     places.sort_unstable();
     places.dedup();
     let bytes_read: Arc<AtomicU64> = Arc::default();

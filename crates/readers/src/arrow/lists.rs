@@ -5,8 +5,8 @@ use crate::columns::LONGEST_LIST;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{ByteArrayType, ByteViewType};
 use arrow_array::{Array, ArrayRef, GenericByteArray, GenericByteViewArray};
-use arrow_buffer::ArrowNativeType;
-use arrow_schema::{ArrowError, DataType, FieldRef};
+use arrow_buffer::{ArrowNativeType, NullBuffer};
+use arrow_schema::{ArrowError, DataType, FieldRef, Fields};
 use ncs_features::Values;
 use std::ops::Range;
 
@@ -18,10 +18,15 @@ pub(super) fn check(kind: &DataType) -> Result<(), String> {
     match item_field(kind) {
         None => check_value(kind),
         Some(item) => {
-            check_value(item.data_type()).map_err(|found| match item_field(item.data_type()) {
-                Some(_) => "a list of lists or of groups".to_owned(),
-                None => format!("a list whose items are {found}"),
-            })
+            let wrong = |found| match (item_field(item.data_type()), attributes(kind)) {
+                (Some(_), _) => "a list of lists or of groups".to_owned(),
+                (_, Some(attributes)) => format!(
+                    "a list of groups; name one of their attributes, such as NAME.{}",
+                    attributes.first().map_or("", |own| own.name())
+                ),
+                _ => format!("a list whose items are {found}"),
+            };
+            check_value(item.data_type()).map_err(wrong)
         }
     }
 }
@@ -57,6 +62,67 @@ pub(super) fn item_field(kind: &DataType) -> Option<&FieldRef> {
         | DataType::ListView(item)
         | DataType::LargeListView(item) => Some(item),
         _ => None,
+    }
+}
+
+/// Returns the attributes of the events of which a type is a list; `None` for any other type.
+pub(super) fn attributes(kind: &DataType) -> Option<&Fields> {
+    match item_field(kind)?.data_type() {
+        DataType::Struct(attributes) => Some(attributes),
+        _ => None,
+    }
+}
+
+/// Returns the attribute of this name of the events of which a type is a list; the error names what is wrong.
+pub(super) fn attribute<'k>(kind: &'k DataType, name: &str) -> Result<&'k FieldRef, String> {
+    let attributes = attributes(kind).map_or(&[][..], |attributes| attributes);
+    let Some(own) = attributes.iter().find(|own| own.name() == name) else {
+        let names: Vec<&str> = attributes.iter().map(|own| own.name().as_str()).collect();
+        return Err(format!(
+            "not an attribute of its events, which have {}",
+            names.join(", ")
+        ));
+    };
+    check_value(own.data_type())?;
+    Ok(own)
+}
+
+/// One attribute of the events of some rows.
+pub(super) struct Events {
+    pub(super) values: ArrayRef,
+    /// The events of each row.
+    pub(super) ranges: Vec<Range<usize>>,
+    /// The events that are not null; `None`: all.
+    valid: Option<NullBuffer>,
+}
+
+/// Returns an attribute of the events in an array of lists; `None` if there is none of this name.
+pub(super) fn events(array: &ArrayRef, attribute: &str) -> Option<Events> {
+    let (items, ranges) = list(array)?;
+    let values = items.as_struct_opt()?.column_by_name(attribute)?.clone();
+    Some(Events {
+        valid: NullBuffer::union(items.nulls(), values.logical_nulls().as_ref()),
+        values,
+        ranges,
+    })
+}
+
+impl Events {
+    /// Returns the offset of each row's events, the places that have a value, and for each event the number of its value.
+    pub(super) fn places(&self) -> (Vec<u32>, Vec<usize>, Vec<Option<usize>>) {
+        let (mut offsets, mut valid, mut places) = (vec![0], Vec::new(), Vec::new());
+        for range in &self.ranges {
+            for place in range.clone() {
+                let has_value = self
+                    .valid
+                    .as_ref()
+                    .is_none_or(|nulls| nulls.is_valid(place));
+                places.push(has_value.then_some(valid.len()));
+                valid.extend(has_value.then_some(place));
+            }
+            offsets.push(places.len() as u32);
+        }
+        (offsets, valid, places)
     }
 }
 
@@ -155,12 +221,22 @@ pub(super) fn add_sizes(array: &ArrayRef, sizes: &mut [usize]) -> Result<(), Arr
         }
         return Ok(());
     };
-    let bytes = bytes(&items)?;
-    for (range, size) in ranges.into_iter().zip(sizes) {
+    add_list_sizes(&items, &ranges, sizes)
+}
+
+/// The same for the items of lists.
+pub(super) fn add_list_sizes(
+    items: &ArrayRef,
+    ranges: &[Range<usize>],
+    sizes: &mut [usize],
+) -> Result<(), ArrowError> {
+    let bytes = bytes(items)?;
+    for (range, size) in ranges.iter().zip(sizes) {
         *size = if range.len() > LONGEST_LIST {
             usize::MAX
         } else {
-            size.saturating_add(range.map(|item| VALUE_BYTES + bytes(item)).sum())
+            let items = range.clone();
+            size.saturating_add(items.map(|item| VALUE_BYTES + bytes(item)).sum())
         };
     }
     Ok(())

@@ -36,7 +36,7 @@ impl Layout {
     pub(crate) fn of(schema: &Schema) -> Layout {
         let field = |field: &ncs_features::Field| {
             let ids = &schema.tables[field.table].ids;
-            let weights = ids.weighs_rows() || field.beside.weighs();
+            let weights = ids.weighs_rows() || field.beside.has_numbers();
             FieldLayout {
                 lists: weights || field.pooling.is_some(),
                 weights,

@@ -6,7 +6,10 @@ use crate::rank_request::RankQuery;
 use crate::wire::{listed, nearest};
 use crate::words::shown;
 use ncs_features::value::number_of_text;
-use ncs_features::{Beside, Column, Field, Texts, Values, moment};
+use ncs_features::{Beside, Block, Column, Field, Texts, Values, moment};
+
+/// Most columns that a field reads.
+const MOST_COLUMNS: usize = 3;
 
 /// The parts of a request.
 const CONTEXT: &str = "context";
@@ -19,8 +22,10 @@ impl Version {
         query: &mut RankQuery,
         lenient: bool,
     ) -> Result<Vec<usize>, ApiError> {
-        // The part that each column of a field comes in; the second is unused where a field reads one.
-        let mut read_by = vec![[None; 2]; self.schema().fields.len()];
+        self.spread_no_events(&mut query.context);
+        self.spread_no_events(&mut query.candidates);
+        // The part that each column of a field comes in; those beyond its columns are unused.
+        let mut read_by = vec![[None; MOST_COLUMNS]; self.schema().fields.len()];
         let parts = [(&query.context, CONTEXT), (&query.candidates, CANDIDATES)];
         for (block, part) in parts {
             for column in &block.columns {
@@ -29,12 +34,14 @@ impl Version {
                     continue;
                 };
                 for &f in fields {
-                    let place = usize::from(self.schema().fields[f].column != column.name);
-                    if let Some(other) = read_by[f][place].replace(part) {
-                        return Err(ErrorKind::Invalid.error(format!(
-                            "column \"{}\" comes twice, in {other} and in {part}; send it once",
-                            shown(&column.name)
-                        )));
+                    let of_field = self.schema().fields[f].columns().zip(&mut read_by[f]);
+                    for (_, place) in of_field.filter(|(name, _)| **name == column.name) {
+                        if let Some(other) = place.replace(part) {
+                            return Err(ErrorKind::Invalid.error(format!(
+                                "column \"{}\" comes twice, in {other} and in {part}; send it once",
+                                shown(&column.name)
+                            )));
+                        }
                     }
                 }
             }
@@ -42,20 +49,47 @@ impl Version {
         self.add_absent(query, &mut read_by, lenient)?;
         let fields = self.schema().fields.iter().enumerate();
         for (f, field) in fields.filter(|(_, field)| field.beside.column().is_some()) {
-            if read_by[f][0] != read_by[f][1] {
+            let mut beside = read_by[f][1..field.columns().count()].iter();
+            if beside.any(|part| *part != read_by[f][0]) {
                 self.bring_together(query, field, read_by[f][0] == Some(CONTEXT))?;
-                read_by[f] = [Some(CANDIDATES); 2];
+                read_by[f] = [Some(CANDIDATES); MOST_COLUMNS];
             }
         }
         let of_context = |&f: &usize| read_by[f][0] == Some(CONTEXT);
         Ok(self.with_derived((0..read_by.len()).filter(of_context).collect()))
     }
 
+    /// Replaces lists without events, `"history": []`, by empty lists of their attributes, `history.item` and so on: only the
+    /// model knows which there are.
+    fn spread_no_events(&self, block: &mut Block) {
+        let n_rows = block.n_rows;
+        for column in std::mem::take(&mut block.columns) {
+            let has_none = |row| column.is_null(row) || column.range(row).is_empty();
+            let is_known = self.fields_of.contains_key(column.name.as_str());
+            if is_known || !(0..n_rows).all(has_none) {
+                block.columns.push(column);
+                continue;
+            }
+            let start = format!("{}.", column.name);
+            let mut attributes: Vec<&str> = self.fields_of.keys().map(|name| &**name).collect();
+            attributes.retain(|name| name.starts_with(&start));
+            attributes.sort_unstable();
+            if attributes.is_empty() {
+                block.columns.push(column);
+            }
+            for name in attributes {
+                if block.column(name).is_none() {
+                    block.columns.push(no_events(name, n_rows));
+                }
+            }
+        }
+    }
+
     /// Adds a null to the context for each absent column, if that is allowed.
     fn add_absent(
         &self,
         query: &mut RankQuery,
-        read_by: &mut [[Option<&'static str>; 2]],
+        read_by: &mut [[Option<&'static str>; MOST_COLUMNS]],
         lenient: bool,
     ) -> Result<(), ApiError> {
         let mut absent = Vec::new();
@@ -95,9 +129,13 @@ impl Version {
         let name = if own_in_context { own } else { second };
         let (Beside::Since { unit, .. }, Some(name)) = (&field.beside, name) else {
             return Err(ErrorKind::Invalid.error(format!(
-                "columns {} are the values and weights of feature \"{}\"; send both in the context, or both for each \
+                "columns {} are the values and {} of feature \"{}\"; send all of them in the context, or all for each \
                  candidate",
                 listed(&field.columns().map(String::as_str).collect::<Vec<_>>()),
+                match &field.beside {
+                    Beside::Ages(_) => "ages",
+                    _ => "weights",
+                },
                 field.name
             )));
         };
@@ -185,6 +223,16 @@ fn null(name: &str) -> Column {
         values: Values::Int(vec![0]),
         offsets: None,
         nulls: vec![true],
+    }
+}
+
+/// Returns a column of empty lists.
+fn no_events(name: &str, n_rows: usize) -> Column {
+    Column {
+        name: name.to_owned(),
+        values: Values::Int(Vec::new()),
+        offsets: Some(vec![0; n_rows + 1]),
+        nulls: Vec::new(),
     }
 }
 

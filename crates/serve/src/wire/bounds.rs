@@ -168,7 +168,7 @@ impl ColumnWeight {
                 self.become_text(bounds)?;
                 TEXT + text.len()
             }
-            Value::Null | Value::List(_) => 0,
+            Value::Null | Value::List(_) | Value::Events(_) => 0,
         };
         if self.has_float && self.has_long_int {
             self.become_text(bounds)?;

@@ -1,5 +1,6 @@
 //! Columns in JSON: `{"column": value}` for one row, `{"column": [value, ...]}` or
-//! `[{"column": value}, ...]` for many.
+//! `[{"column": value}, ...]` for many. A value in the object of a row may be a list of objects, the events of a sequence: each
+//! of their keys is a column.
 
 use super::MAX_COLUMNS;
 use super::bounds::{Bounds, ColumnWeight, NUMBER};
@@ -7,7 +8,7 @@ use super::short_json::Short;
 use crate::words::shown;
 use ncs_features::Block;
 use ncs_features::columns::ColumnBuilder;
-use ncs_features::json::{Cell, CellSeed, brief};
+use ncs_features::json::{Cell, CellSeed, Events, brief};
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use std::collections::HashMap;
 use std::fmt;
@@ -65,6 +66,19 @@ impl<'a, 'b> Columns<'a, 'b> {
         Ok(())
     }
 
+    /// Adds a column for each attribute of the events of the only row: `history.item` of `history`.
+    fn push_events<E: Error>(&mut self, name: &str, events: Events<'_>) -> Result<(), E> {
+        for (attribute, values) in events.attributes {
+            let name = format!("{name}.{attribute}");
+            if self.find(&name, usize::MAX).is_some() {
+                return Err(twice(&name));
+            }
+            let index = self.add(&name)?;
+            self.push(index, &Cell::List(values))?;
+        }
+        Ok(())
+    }
+
     /// Returns a seed for a cell, which limits its list to the remaining allowance.
     fn cell(&self) -> CellSeed {
         CellSeed::within(self.bounds.max_items())
@@ -99,9 +113,14 @@ impl<'de> Visitor<'de> for OneRow<'_, '_> {
             if row.find(&name, usize::MAX).is_some() {
                 return Err(twice(&name));
             }
-            let index = row.add(&name)?;
-            let cell = map.next_value_seed(row.cell());
-            let pushed = cell.and_then(|cell| row.push(index, &cell));
+            let cell = map.next_value_seed(row.cell().with_events());
+            let pushed = cell.and_then(|cell| match cell {
+                Cell::Events(events) => row.push_events(&name, events),
+                cell => {
+                    let index = row.add(&name)?;
+                    row.push(index, &cell)
+                }
+            });
             pushed.map_err(|error| in_column(&name, error))?;
         }
         row.columns.iter_mut().for_each(ColumnBuilder::end_row);
@@ -157,12 +176,14 @@ impl<'de> Visitor<'de> for ManyRows<'_, '_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Block, A::Error> {
         let mut rows = Columns::new(self.0);
         let mut n_rows = 0;
-        let mut last_row = Vec::new();
+        let (mut last_row, mut attributes) = (Vec::new(), Vec::new());
         loop {
             let row = Row {
                 rows: &mut rows,
                 number: n_rows,
                 last_row: &mut last_row,
+                attributes: &mut attributes,
+                n_attributes: 0,
                 lenient: self.0.accepts.lenient,
             };
             if list.next_element_seed(row)?.is_none() {
@@ -213,6 +234,10 @@ struct Row<'r, 'a, 'b> {
     number: usize,
     /// For each column, one more than the last row that has it.
     last_row: &'r mut Vec<usize>,
+    /// The columns of events, each with those of their attributes.
+    attributes: &'r mut Vec<(usize, usize)>,
+    /// Attributes of events in this row.
+    n_attributes: usize,
     lenient: bool,
 }
 
@@ -234,16 +259,67 @@ impl<'de> Visitor<'de> for Row<'_, '_, '_> {
     fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
         let mut n = 0;
         while let Some(index) = map.next_key_seed(KeyOfRow(&mut self, n))? {
-            let cell = map.next_value_seed(self.rows.cell());
-            let pushed = cell.and_then(|cell| self.rows.push(index, &cell));
+            let cell = map.next_value_seed(self.rows.cell().with_events());
+            let pushed = cell.and_then(|cell| self.push(index, cell));
             pushed.map_err(|error| in_column(self.rows.columns[index].name(), error))?;
             n += 1;
         }
-        self.end(n)
+        let n_attributes = self.n_attributes;
+        self.end(n + n_attributes)
     }
 }
 
 impl Row<'_, '_, '_> {
+    /// Appends a value, or the attributes of events, each to a column of its own.
+    fn push<E: Error>(&mut self, index: usize, cell: Cell<'_>) -> Result<(), E> {
+        let n_events = match &cell {
+            Cell::Events(events) => events.n_events(),
+            _ => 0,
+        };
+        if let Cell::Events(events) = cell {
+            self.rows.push(index, &Cell::Null)?;
+            for (name, values) in events.attributes {
+                let attribute = self.attribute(index, &name)?;
+                self.push_attribute(attribute, values)?;
+            }
+        } else {
+            self.rows.push(index, &cell)?;
+        }
+        // Attributes that only events of other rows have.
+        for place in 0..self.attributes.len() {
+            let (column, attribute) = self.attributes[place];
+            if column == index && self.last_row[attribute] != self.number + 1 {
+                let missing = Cell::Text("".into());
+                self.push_attribute(attribute, vec![missing; n_events])?;
+            }
+        }
+        Ok(())
+    }
+
+    fn push_attribute<E: Error>(&mut self, index: usize, values: Vec<Cell<'_>>) -> Result<(), E> {
+        if self.last_row[index] == self.number + 1 {
+            return Err(twice(self.rows.columns[index].name()));
+        }
+        self.last_row[index] = self.number + 1;
+        self.n_attributes += 1;
+        self.rows.push(index, &Cell::List(values))
+    }
+
+    /// Returns the column of an attribute of the events in a column.
+    fn attribute<E: Error>(&mut self, column: usize, attribute: &str) -> Result<usize, E> {
+        let name = format!("{}.{attribute}", self.rows.columns[column].name());
+        if let Some(index) = self.rows.find(&name, column + 1) {
+            return Ok(index);
+        }
+        let index = self.rows.add(&name)?;
+        self.rows.bounds.spend(NUMBER * self.number)?;
+        // The rows before have no events.
+        (0..self.number).for_each(|_| self.rows.columns[index].end_row());
+        self.last_row.push(0);
+        self.attributes.push((column, index));
+        Ok(index)
+    }
+
     fn end<E: Error>(&mut self, n_columns: usize) -> Result<(), E> {
         if n_columns < self.rows.columns.len() && !self.lenient {
             let missing = self.last_row.iter().position(|&row| row != self.number + 1);

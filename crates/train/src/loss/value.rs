@@ -11,6 +11,8 @@ pub(super) fn row_loss(objective: ValueObjective, z: f64, label: f64) -> RowLoss
         ValueLoss::Huber { delta } => huber(delta, z - y),
         ValueLoss::Poisson => poisson(z, y),
         ValueLoss::WeightedLogistic => weighted_logistic(z, y),
+        // The mean alone is evaluated by a deviance whose minimum is the mean, zeros included.
+        ValueLoss::Ziln => poisson(z, y),
     }
 }
 
@@ -60,11 +62,12 @@ mod tests {
     use ncs_features::hash::split_mix;
     use ncs_features::objective::Objective;
 
-    const LOSSES: [ValueLoss; 4] = [
+    const LOSSES: [ValueLoss; 5] = [
         ValueLoss::Squared,
         ValueLoss::Huber { delta: 0.8 },
         ValueLoss::Poisson,
         ValueLoss::WeightedLogistic,
+        ValueLoss::Ziln,
     ];
 
     fn objective(loss: ValueLoss) -> ValueObjective {

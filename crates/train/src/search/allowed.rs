@@ -1,4 +1,5 @@
-//! Connections that a task may keep: those into units that it may use, from inputs that it may read.
+//! Connections that a task may keep: those into units that it may use, from inputs that it may read. The part of a vector that
+//! is for one task is read by that task alone.
 //!
 //! Past click rates help the click task. They harm the conversion task, which uses the same tables,
 //! if conversions are rare (docs/decisions/0065-past-rates-for-clicks-alone.md), so tasks that count only the rows
@@ -30,6 +31,13 @@ pub(super) fn allowed(
         if let Some(first) = allowed.first_mut() {
             *first = without(first, &is_rate);
         }
+    }
+    if context.spec.plan.heads.task_vectors > 0
+        && let Some(first) = allowed.first_mut()
+    {
+        let readers = context.spec.input_readers().into_iter();
+        let is_of_another = |reader: Option<usize>| reader.is_some_and(|reader| reader != task);
+        *first = without(first, &readers.map(is_of_another).collect::<Vec<bool>>());
     }
     allowed
 }

@@ -45,7 +45,7 @@ impl<'a> Trainer<'a> {
             &own
         };
         let network = self.model.network_of(task);
-        let heads = self.with_late_heads(&[task]);
+        let heads = self.with_heads_beside(&[task]);
         let mut running = self.take_subnets(network, &heads);
         let learned = self.learn(batch, network, &mut running, task as u64, factor);
         self.subnets.push(running);
@@ -84,11 +84,11 @@ impl<'a> Trainer<'a> {
         learned
     }
 
-    /// Returns these tasks, and the auxiliary heads of their late labels.
-    fn with_late_heads(&self, tasks: &[usize]) -> Vec<usize> {
+    /// Returns these tasks, and the heads that their losses read beside their own.
+    fn with_heads_beside(&self, tasks: &[usize]) -> Vec<usize> {
         let spec = self.model.spec();
-        let late = tasks.iter().flat_map(|&task| spec.late_heads(task));
-        tasks.iter().copied().chain(late).collect()
+        let beside = tasks.iter().flat_map(|&task| spec.heads_beside(task));
+        tasks.iter().copied().chain(beside).collect()
     }
 
     /// Returns the subnets of a network for some tasks, reused from an earlier step if possible.

@@ -16,6 +16,7 @@ fn place(fields: usize, i: usize, j: usize) -> usize {
 /// The arguments of [`super::gram`].
 pub(super) struct Forward<'a, R> {
     pub(super) fields: usize,
+    pub(super) step: usize,
     pub(super) dim: usize,
     pub(super) vectors: &'a [Lanes<R>],
     pub(super) gram: &'a mut [Lanes<R>],
@@ -46,10 +47,10 @@ impl<R: Real> Forward<'_, R> {
         first_i: usize,
         first_j: usize,
     ) {
-        let (fields, dim) = (self.fields, self.dim);
+        let (fields, step, dim) = (self.fields, self.step, self.dim);
         let vector = |field: usize| {
             let field = field.min(fields - 1);
-            &self.vectors[field * dim..(field + 1) * dim]
+            &self.vectors[field * step..field * step + dim]
         };
         let a: [_; BLOCK] = std::array::from_fn(|i| vector(first_i + i));
         let b: [_; LONG] = std::array::from_fn(|j| vector(first_j + j));
@@ -75,6 +76,7 @@ impl<R: Real> Forward<'_, R> {
 
 /// The arguments of [`super::gram_across`].
 pub(super) struct Across<'a, R> {
+    pub(super) step: usize,
     pub(super) dim: usize,
     pub(super) constants: &'a [R],
     pub(super) vectors: &'a [Lanes<R>],
@@ -87,8 +89,8 @@ impl<R: Real> CompiledLoop for Across<'_, R> {
     #[inline(always)]
     fn run<const FUSED: bool, const WIDTH: usize, const BLOCK: usize>(mut self) {
         for part in 0..LANES / WIDTH {
-            for first_i in (0..self.constants.len() / self.dim).step_by(BLOCK) {
-                for first_j in (0..self.vectors.len() / self.dim).step_by(LONG) {
+            for first_i in (0..self.constants.len() / self.step).step_by(BLOCK) {
+                for first_j in (0..self.vectors.len() / self.step).step_by(LONG) {
                     self.block::<FUSED, WIDTH, BLOCK>(part, first_i, first_j);
                 }
             }
@@ -105,15 +107,15 @@ impl<R: Real> Across<'_, R> {
         first_i: usize,
         first_j: usize,
     ) {
-        let dim = self.dim;
-        let (n_constants, fields) = (self.constants.len() / dim, self.vectors.len() / dim);
+        let (step, dim) = (self.step, self.dim);
+        let (n_constants, fields) = (self.constants.len() / step, self.vectors.len() / step);
         let a: [&[R]; BLOCK] = std::array::from_fn(|i| {
             let i = (first_i + i).min(n_constants - 1);
-            &self.constants[i * dim..(i + 1) * dim]
+            &self.constants[i * step..i * step + dim]
         });
         let b: [&[Lanes<R>]; LONG] = std::array::from_fn(|j| {
             let j = (first_j + j).min(fields - 1);
-            &self.vectors[j * dim..(j + 1) * dim]
+            &self.vectors[j * step..j * step + dim]
         });
         let mut sums = [[[R::ZERO; WIDTH]; LONG]; BLOCK];
         for d in 0..dim {
@@ -136,6 +138,7 @@ impl<R: Real> Across<'_, R> {
 /// The arguments of [`super::gram_backward`].
 pub(super) struct Backward<'a, R> {
     pub(super) fields: usize,
+    pub(super) step: usize,
     pub(super) dim: usize,
     pub(super) vectors: &'a [Lanes<R>],
     pub(super) d_gram: &'a [Lanes<R>],
@@ -167,12 +170,12 @@ impl<R: Real> Backward<'_, R> {
         first_i: usize,
         first_d: usize,
     ) {
-        let (fields, dim) = (self.fields, self.dim);
+        let (fields, step, dim) = (self.fields, self.step, self.dim);
         let i: [usize; BLOCK] = std::array::from_fn(|i| (first_i + i).min(fields - 1));
         let d: [usize; LONG] = std::array::from_fn(|d| (first_d + d).min(dim - 1));
         let mut sums = [[[R::ZERO; WIDTH]; LONG]; BLOCK];
         for j in 0..fields {
-            let vector = &self.vectors[j * dim..(j + 1) * dim];
+            let vector = &self.vectors[j * step..j * step + dim];
             let values: [&[R; WIDTH]; LONG] = std::array::from_fn(|k| lanes(&vector[d[k]], part));
             for k in 0..BLOCK {
                 let gradients = lanes(&self.d_gram[place(fields, i[k].min(j), i[k].max(j))], part);
@@ -186,7 +189,7 @@ impl<R: Real> Backward<'_, R> {
             let gradients = lanes(&self.d_gram[place(fields, i[k], i[k])], part);
             for l in 0..LONG {
                 if first_d + l < dim {
-                    let at = i[k] * dim + d[l];
+                    let at = i[k] * step + d[l];
                     let values = lanes(&self.vectors[at], part);
                     add_products::<FUSED, WIDTH, R>(&mut sums[k][l], gradients, values);
                     let d_values = lanes_mut(&mut self.d_vectors[at], part);

@@ -80,21 +80,23 @@ pub fn into_rows<R: Real>(
 }
 
 /// Computes the upper triangle of the Gram matrix of `fields` vectors, row by row: `gram[at] = e_i . e_j` for
-/// `i <= j`. `vectors` is `[fields, dim]` lanes.
+/// `i <= j`. `vectors` is `[fields, step]` lanes, of which the first `dim` of each vector count.
 ///
 /// # Panics
 /// If a slice has a wrong length.
 pub fn gram<R: Real>(
     level: SimdLevel,
     fields: usize,
-    dim: usize,
+    [step, dim]: [usize; 2],
     vectors: &[Lanes<R>],
     gram: &mut [Lanes<R>],
 ) {
-    assert_eq!(vectors.len(), fields * dim, "other vectors");
+    assert!(dim <= step, "more numbers than a vector has");
+    assert_eq!(vectors.len(), fields * step, "other vectors");
     assert_eq!(gram.len(), fields * (fields + 1) / 2, "another triangle");
     let kernel = gram::Forward {
         fields,
+        step,
         dim,
         vectors,
         gram,
@@ -103,23 +105,25 @@ pub fn gram<R: Real>(
 }
 
 /// Computes the Gram matrix between vectors that are the same in all lanes and vectors of each lane:
-/// `gram[i * fields + j] = c_i . e_j`. `constants` is `[_, dim]`, `vectors` `[fields, dim]` lanes.
+/// `gram[i * fields + j] = c_i . e_j`. `constants` is `[_, step]`, `vectors` `[fields, step]` lanes; the first `dim` of each
+/// vector count.
 ///
 /// # Panics
 /// If a slice has a wrong length.
 pub fn gram_across<R: Real>(
     level: SimdLevel,
-    dim: usize,
+    [step, dim]: [usize; 2],
     constants: &[R],
     vectors: &[Lanes<R>],
     gram: &mut [Lanes<R>],
 ) {
-    assert!(dim > 0, "vectors without length");
-    let (n_constants, fields) = (constants.len() / dim, vectors.len() / dim);
-    assert_eq!(constants.len(), n_constants * dim, "other constants");
-    assert_eq!(vectors.len(), fields * dim, "other vectors");
+    assert!(0 < dim && dim <= step, "vectors of another length");
+    let (n_constants, fields) = (constants.len() / step, vectors.len() / step);
+    assert_eq!(constants.len(), n_constants * step, "other constants");
+    assert_eq!(vectors.len(), fields * step, "other vectors");
     assert_eq!(gram.len(), n_constants * fields, "another matrix");
     let kernel = gram::Across {
+        step,
         dim,
         constants,
         vectors,
@@ -129,23 +133,25 @@ pub fn gram_across<R: Real>(
 }
 
 /// Backpropagates the gradients of the Gram matrix to those of the vectors: `de_i += dc_ij e_j`,
-/// `de_j += dc_ij e_i`.
+/// `de_j += dc_ij e_i`, for the first `dim` of each vector of `step` numbers.
 ///
 /// # Panics
 /// If a slice has a wrong length.
 pub fn gram_backward<R: Real>(
     level: SimdLevel,
     fields: usize,
-    dim: usize,
+    [step, dim]: [usize; 2],
     vectors: &[Lanes<R>],
     d_gram: &[Lanes<R>],
     d_vectors: &mut [Lanes<R>],
 ) {
-    assert_eq!(vectors.len(), fields * dim, "other vectors");
-    assert_eq!(d_vectors.len(), fields * dim, "gradients of other vectors");
+    assert!(dim <= step, "more numbers than a vector has");
+    assert_eq!(vectors.len(), fields * step, "other vectors");
+    assert_eq!(d_vectors.len(), fields * step, "gradients of other vectors");
     assert_eq!(d_gram.len(), fields * (fields + 1) / 2, "another triangle");
     let kernel = gram::Backward {
         fields,
+        step,
         dim,
         vectors,
         d_gram,

@@ -66,17 +66,23 @@ fn check_rows<R: Real>(level: SimdLevel, n_rows: usize, dim: usize, gap: usize) 
 }
 
 fn check_gram<R: Real>(level: SimdLevel, fields: usize, dim: usize) {
+    check_gram_of(level, fields, [dim, dim]);
+    // Numbers behind the first ones do not count.
+    check_gram_of::<R>(level, fields, [dim + 3, dim]);
+}
+
+fn check_gram_of<R: Real>(level: SimdLevel, fields: usize, [step, dim]: [usize; 2]) {
     let pairs = fields * (fields + 1) / 2;
-    let x: Vec<Lanes<R>> = lanes(fields * dim, "vectors");
+    let x: Vec<Lanes<R>> = lanes(fields * step, "vectors");
     let mut c = lanes(pairs, "old");
-    gram(level, fields, dim, &x, &mut c);
+    gram(level, fields, [step, dim], &x, &mut c);
     let gradients: Vec<Lanes<R>> = lanes(pairs, "gradients");
-    let old: Vec<Lanes<R>> = lanes(fields * dim, "old gradients");
+    let old: Vec<Lanes<R>> = lanes(fields * step, "old gradients");
     let mut dx = old.clone();
-    gram_backward(level, fields, dim, &x, &gradients, &mut dx);
+    gram_backward(level, fields, [step, dim], &x, &gradients, &mut dx);
     for lane in 0..LANES {
-        let at = |x: &[Lanes<R>], i: usize, d: usize| x[i * dim + d].0[lane].wide();
-        let mut expected = vec![0.0; fields * dim];
+        let at = |x: &[Lanes<R>], i: usize, d: usize| x[i * step + d].0[lane].wide();
+        let mut expected = vec![0.0; fields * step];
         let mut place = 0;
         for i in 0..fields {
             for j in i..fields {
@@ -85,8 +91,8 @@ fn check_gram<R: Real>(level: SimdLevel, fields: usize, dim: usize) {
                 let gradient = gradients[place].0[lane].wide();
                 place += 1;
                 for d in 0..dim {
-                    expected[i * dim + d] += gradient * at(&x, j, d);
-                    expected[j * dim + d] += gradient * at(&x, i, d);
+                    expected[i * step + d] += gradient * at(&x, j, d);
+                    expected[j * step + d] += gradient * at(&x, i, d);
                 }
             }
         }
@@ -98,17 +104,19 @@ fn check_gram<R: Real>(level: SimdLevel, fields: usize, dim: usize) {
 }
 
 fn check_gram_across<R: Real>(level: SimdLevel, n_constants: usize, fields: usize, dim: usize) {
-    let constants: Vec<R> = values(n_constants * dim, "constants");
-    let x: Vec<Lanes<R>> = lanes(fields * dim, "vectors");
-    let mut c = lanes::<R>(n_constants * fields, "old");
-    gram_across(level, dim, &constants, &x, &mut c);
-    for (at, c) in c.iter().enumerate() {
-        let constant = &constants[at / fields * dim..][..dim];
-        let vector = &x[at % fields * dim..][..dim];
-        for (lane, &actual) in c.0.iter().enumerate() {
-            let products = constant.iter().zip(vector);
-            let sum = products.map(|(a, b)| a.wide() * b.0[lane].wide()).sum();
-            close(actual, sum, dim);
+    for step in [dim, dim + 2] {
+        let constants: Vec<R> = values(n_constants * step, "constants");
+        let x: Vec<Lanes<R>> = lanes(fields * step, "vectors");
+        let mut c = lanes::<R>(n_constants * fields, "old");
+        gram_across(level, [step, dim], &constants, &x, &mut c);
+        for (at, c) in c.iter().enumerate() {
+            let constant = &constants[at / fields * step..][..dim];
+            let vector = &x[at % fields * step..][..dim];
+            for (lane, &actual) in c.0.iter().enumerate() {
+                let products = constant.iter().zip(vector);
+                let sum = products.map(|(a, b)| a.wide() * b.0[lane].wide()).sum();
+                close(actual, sum, dim);
+            }
         }
     }
 }
@@ -176,9 +184,9 @@ fn empty_inputs_do_nothing() {
         into_lanes::<f32>(level, &[], 0, &mut []);
         into_rows::<f32>(level, &[], 3, 2, true, &mut []);
         let mut c = lanes::<f32>(3, "old");
-        gram(level, 2, 0, &[], &mut c);
+        gram(level, 2, [0, 0], &[], &mut c);
         assert_eq!(c, [Lanes::all(0.0); 3]);
-        gram_backward(level, 2, 0, &[], &c, &mut []);
+        gram_backward(level, 2, [0, 0], &[], &c, &mut []);
     }
 }
 
@@ -189,9 +197,9 @@ fn nan_stays_in_its_lane() {
         rows[5 * 16 + 3] = f32::NAN;
         let (mut x, mut c) = (lanes(32, "x"), lanes(3, "c"));
         into_lanes(level, &rows, 16, &mut x[..16]);
-        gram(level, 2, 16, &x, &mut c);
+        gram(level, 2, [16, 16], &x, &mut c);
         let mut dx = lanes::<f32>(32, "dx");
-        gram_backward(level, 2, 16, &x, &c, &mut dx);
+        gram_backward(level, 2, [16, 16], &x, &c, &mut dx);
         let logits = head(level, 0.0, &values(16, "w"), &x[..16]);
         let mut dy = x[..16].to_vec();
         rectify_backward(level, 1.0, &[Lanes::all(1.0); 16], &mut dy, &mut [0.0; 16]);

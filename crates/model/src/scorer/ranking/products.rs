@@ -1,10 +1,11 @@
 //! Inner products of the vectors of one row.
 
-/// Passes the upper triangle of the Gram matrix of vectors to `on_product`, row by row.
-pub(super) fn triangle(vectors: &[f32], dim: usize, mut on_product: impl FnMut(f32)) {
-    for (i, one) in vectors.chunks_exact(dim).enumerate() {
-        for other in vectors[i * dim..].chunks_exact(dim) {
-            on_product(dot(one, other));
+/// Passes the upper triangle of the Gram matrix of vectors of `step` numbers, of which the first `dim` count, to `on_product`,
+/// row by row.
+pub(super) fn triangle(vectors: &[f32], [step, dim]: [usize; 2], mut on_product: impl FnMut(f32)) {
+    for (i, one) in vectors.chunks_exact(step).enumerate() {
+        for other in vectors[i * step..].chunks_exact(step) {
+            on_product(dot(&one[..dim], &other[..dim]));
         }
     }
 }

@@ -39,7 +39,7 @@ pub(super) struct Ranks {
 
 impl Ranks {
     pub(super) fn new(context: &SearchContext<'_>, gradients: &[GradientSums]) -> Ranks {
-        let groups = context.spec.input_groups();
+        let groups = context.spec.mask_groups();
         let units = context.spec.layer_shapes()[0].1;
         let counts = &context.train.label_counts().tasks;
         let known: Vec<u64> = counts.iter().map(|counts| counts.known).collect();
