@@ -53,10 +53,27 @@ fn train_as(
 struct Stopper<'s> {
     stop: &'s AtomicBool,
     left: u64,
+    /// What was noted of the tables.
+    of_tables: Vec<String>,
+}
+
+impl<'s> Stopper<'s> {
+    fn after(left: u64, stop: &'s AtomicBool) -> Stopper<'s> {
+        Stopper {
+            stop,
+            left,
+            of_tables: Vec::new(),
+        }
+    }
 }
 
 impl Listener for Stopper<'_> {
     fn on_event(&mut self, event: &Event<'_>) {
+        if let Event::Noted { text } = event
+            && text.starts_with("tables: ")
+        {
+            self.of_tables.push((*text).to_owned());
+        }
         if let Event::Stepped { .. } = event {
             self.left = self.left.wrapping_sub(1);
             if self.left == 0 {
@@ -72,10 +89,7 @@ fn train_on(n: usize, folder: &Path, out: &str, sets: &[&str], stops_after: u64)
     let outcomes = on_ranks(n, |rank| {
         // A signal reaches one rank only.
         let stop = AtomicBool::new(false);
-        let mut listener = Stopper {
-            stop: &stop,
-            left: stops_after,
-        };
+        let mut listener = Stopper::after(stops_after, &stop);
         train_as(&rank, folder, &out, sets, &mut listener)
     });
     for (rank, outcome) in outcomes.into_iter().enumerate() {
@@ -184,24 +198,169 @@ fn ranks_find_the_masks_of_one() {
     );
 }
 
-#[test]
-fn a_run_goes_on_with_another_number_of_ranks() {
+/// Copies what a run goes on from.
+fn copy_checkpoint(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let name = entry.unwrap().file_name();
+        let text = name.to_string_lossy();
+        if text.starts_with("checkpoint") || ["run.id", "log.txt"].contains(&&*text) {
+            fs::copy(from.join(&name), to.join(&name)).unwrap();
+        }
+    }
+}
+
+/// Stops a run on 4 ranks, and goes on with it on 1 to 4 with other settings of the same training.
+fn check_going_on(sets: &[&str], others: &[&str]) {
     let log = short_run::log(&[]);
     let folder = log.path();
     let whole = train_on(1, folder, "whole", &[], 0);
-    let begun = train_on(4, folder, "begun", &[], 20);
-    let same = train_on(4, folder, "same", &[], 0);
+    let begun = train_on(4, folder, "begun", sets, 20);
+    let same = train_on(4, folder, "same", sets, 0);
     for n in [1, 2, 3, 4] {
-        let out = folder.join(format!("on-{n}"));
-        fs::create_dir(&out).unwrap();
-        for name in ["checkpoint.safetensors", "run.id", "log.txt"] {
-            fs::copy(begun.join(name), out.join(name)).unwrap();
-        }
-        let out = train_on(n, folder, &format!("on-{n}"), &[], 0);
+        let name = format!("on-{n}");
+        copy_checkpoint(&begun, &folder.join(&name));
+        let out = train_on(n, folder, &name, others, 0);
         assert!(largest_difference(&whole, &out) < 2e-5, "{n} ranks");
-        if n == 4 {
+        if n == 4 && sets == others {
             assert_eq!(bytes(&out), bytes(&same), "undisturbed on as many ranks");
         }
+    }
+}
+
+#[test]
+fn a_run_goes_on_with_another_number_of_ranks() {
+    check_going_on(&[], &[]);
+}
+
+const SHARDED: &str = "distributed.tables=\"sharded\"";
+
+#[test]
+fn a_run_with_tables_in_shards_goes_on_with_other_ranks_and_with_whole_tables() {
+    check_going_on(&[SHARDED], &[SHARDED]);
+    check_going_on(&[SHARDED], &[]);
+    check_going_on(&[], &[SHARDED]);
+}
+
+#[test]
+fn tables_in_shards_give_the_bytes_of_whole_tables() {
+    let log = short_run::log(&[]);
+    let folder = log.path();
+    let plain = "training.embedding_evidence=\"none\"";
+    let search = "network.kind=\"sparse_sharing\"";
+    let cases: [(usize, &[&str]); 10] = [
+        (1, &[plain]),
+        (2, &[plain]),
+        (3, &[plain]),
+        (4, &[plain]),
+        (
+            3,
+            &[
+                "training.embedding_evidence={k=10.0}",
+                "training.steps=\"joint\"",
+            ],
+        ),
+        (
+            2,
+            &[
+                plain,
+                "network.kind=\"single_task\"",
+                "training.keep=\"best_per_task\"",
+            ],
+        ),
+        (
+            2,
+            &[
+                plain,
+                "training.refit=true",
+                "training.click_logit=\"learned\"",
+            ],
+        ),
+        (
+            3,
+            &[
+                plain,
+                "training.average=\"ema\"",
+                "training.field_dropout=0.1",
+            ],
+        ),
+        (
+            2,
+            &[
+                plain,
+                search,
+                "search.density=0.5",
+                "search.measure_rho=true",
+            ],
+        ),
+        (
+            3,
+            &[
+                plain,
+                search,
+                "search.density=0.5",
+                "search.kind=\"magnitude\"",
+                "search.rounds=1",
+                "search.rewind={steps=9}",
+            ],
+        ),
+    ];
+    for (case, (n, sets)) in cases.into_iter().enumerate() {
+        let whole = train_on(n, folder, &format!("whole-{case}"), sets, 0);
+        let sets = [sets, &[SHARDED]].concat();
+        let shards = train_on(n, folder, &format!("shards-{case}"), &sets, 0);
+        assert_eq!(largest_difference(&whole, &shards), 0.0, "{n}, {sets:?}");
+        assert_eq!(bytes(&whole), bytes(&shards), "{n}, {sets:?}");
+    }
+}
+
+#[test]
+fn tables_in_shards_give_the_model_of_whole_tables_where_sums_over_rows_differ_in_rounding() {
+    let log = short_run::log(&[]);
+    let folder = log.path();
+    for (name, sets) in [
+        ("evidence", &["training.shrinkage=\"validated\""][..]),
+        (
+            "pcgrad",
+            &["training.steps=\"joint\"", "training.balance=\"pcgrad\""],
+        ),
+    ] {
+        let one = train_on(1, folder, &format!("{name}-one"), sets, 0);
+        let sets = [sets, &[SHARDED]].concat();
+        let three = train_on(3, folder, &format!("{name}-three"), &sets, 0);
+        let again = train_on(3, folder, &format!("{name}-again"), &sets, 0);
+        assert_eq!(bytes(&three), bytes(&again), "{name}");
+        let difference = largest_difference(&one, &three);
+        println!("{name}: {difference:e}");
+        assert!(difference < 2e-5, "{name}: {difference}");
+    }
+}
+
+#[test]
+fn each_rank_holds_its_part_of_the_tables() {
+    let log = short_run::log(&[]);
+    let folder = log.path();
+    for n in [2, 4] {
+        let out = folder.join(format!("held-{n}"));
+        let told = on_ranks(n, |rank| {
+            let stop = AtomicBool::new(false);
+            let mut listener = Stopper::after(0, &stop);
+            train_as(&rank, folder, &out, &[SHARDED], &mut listener).unwrap();
+            listener.of_tables
+        });
+        let [text] = &told[0][..] else {
+            panic!("{told:?}")
+        };
+        let numbers = text.split(' ').filter_map(|word| word.parse().ok());
+        let numbers: Vec<usize> = numbers.collect();
+        let [all, shards, least, most] = numbers[..] else {
+            panic!("{text}")
+        };
+        assert_eq!(shards, n);
+        assert!(
+            all > 1000 && least * n * 10 > all * 8 && most * n * 10 < all * 12,
+            "{text}"
+        );
     }
 }
 
@@ -211,10 +370,7 @@ fn ranks_with_other_settings_are_named() {
     let (folder, out) = (log.path(), log.path().join("out"));
     let outcomes = on_ranks(3, |rank| {
         let stop = AtomicBool::new(false);
-        let mut listener = Stopper {
-            stop: &stop,
-            left: 0,
-        };
+        let mut listener = Stopper::after(0, &stop);
         let sets = if rank.rank() == 2 {
             &["seed=9"][..]
         } else {

@@ -37,7 +37,7 @@ fn train(arguments: &Train, ranks: &dyn Collective, progress: Progress) -> Outco
             .push(format!("start.model={}", toml::Value::String(model)));
     }
     let file = open(&run, progress)?;
-    memory::check(&file)?;
+    memory::check_on(&file, ranks.n_ranks())?;
     let folder = if is_first {
         RunFolder::hold(&arguments.out)?
     } else {

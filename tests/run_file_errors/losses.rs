@@ -342,3 +342,17 @@ fn row_wise_optimizers_are_of_tables() {
     let found = of_tables(&["training.table_optimizer=\"rowwise\""]).unwrap_err();
     assert!(found.contains("training.table_optimizer"), "{found}");
 }
+
+#[test]
+fn parity_with_tables_in_shards() {
+    let sets = [
+        "network.kind=sparse_sharing",
+        "search.kind=magnitude",
+        "training.parity.stale_momentum=true",
+        "distributed.tables=sharded",
+    ];
+    let found = parse(RUN, &sets).unwrap_err();
+    let expected = "--set distributed.tables=sharded: training.parity.stale_momentum moves all rows of all tables in each \
+                    step, which tables in shards do not; set distributed.tables = \"replicated\"";
+    assert!(found.contains(expected), "{found}");
+}

@@ -23,6 +23,7 @@ mod message;
 mod metered;
 #[cfg(feature = "mpi")]
 mod mpi;
+mod simulated;
 mod solo;
 mod threads;
 
@@ -31,6 +32,7 @@ pub use crate::mpi::Mpi;
 pub use bytemuck::{NoUninit, Pod};
 pub use message::{Message, MessageReader};
 pub use metered::{Metered, Traffic};
+pub use simulated::{Network, Simulated};
 pub use solo::Solo;
 pub use threads::{ThreadRank, threads};
 
@@ -161,6 +163,11 @@ where
         }
     }
     Ok(sum)
+}
+
+/// Returns the numbers that were sent as these bytes, as many as are whole.
+pub fn numbers<T: Pod>(bytes: &[u8]) -> Vec<T> {
+    message::from_bytes(bytes)
 }
 
 /// Returns numbers as bytes, to be sent.

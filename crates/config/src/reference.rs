@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 /// Sections in the order in which one writes a run file.
-const ORDER: [&str; 11] = [
+const ORDER: [&str; 12] = [
     "data",
     "columns",
     "features",
@@ -13,6 +13,7 @@ const ORDER: [&str; 11] = [
     "network",
     "search",
     "training",
+    "distributed",
     "start",
     "tables",
     "calibration",

@@ -4,6 +4,7 @@
 use super::kind_or_table::KindOrTable;
 use super::loss_types::cross_entropy;
 use indexmap::IndexMap;
+use ncs_train::RankTables;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -51,6 +52,9 @@ pub(crate) struct RunFile {
     /// Training: losses, optimizers, stopping.
     #[serde(default)]
     pub(crate) training: Training,
+    /// Training on several processes, which an MPI launcher starts.
+    #[serde(default)]
+    pub(crate) distributed: Distributed,
     /// The model that training goes on from.
     pub(crate) start: Option<Start>,
     /// Calibration of its probabilities.
@@ -63,6 +67,14 @@ pub(crate) struct RunFile {
 
 fn one() -> u64 {
     1
+}
+
+/// Training on several processes, which an MPI launcher starts. One process alone ignores it.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Distributed {
+    /// Where the processes hold the tables, with their optimizer moments. The model is the same.
+    pub(crate) tables: RankTables,
 }
 
 /// Lifetime of the rows of an id space.

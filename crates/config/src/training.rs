@@ -4,7 +4,8 @@ use ncs_features::Task;
 use ncs_model::kernels::SimdLevel;
 use ncs_model::{Gram, Heads, NetworkKind, NetworkPlan};
 use ncs_train::{
-    Keep, Optimizer, Pick, Schedule, SearchKind, SearchPlan, Shrinkage, StepPrecision, TrainPlan,
+    Keep, Optimizer, Pick, RankTables, Schedule, SearchKind, SearchPlan, Shrinkage, StepPrecision,
+    TrainPlan,
 };
 
 use super::checks::Checks;
@@ -28,7 +29,7 @@ pub(crate) fn plan(
     let usual = toml_types::Search::default();
     let search = config.search.as_ref().unwrap_or(&usual);
     idle_settings(config, checks);
-    steps_fit(&config.training, checks);
+    steps_fit(&config.training, config.distributed.tables, checks);
     if !super::data::has_validation(data) {
         needs_validation(config, search, checks);
     }
@@ -93,8 +94,8 @@ fn enough_layers(config: &toml_types::Network, checks: &mut Checks<'_>) {
     }
 }
 
-/// Row-wise optimizers are for tables, half precision for processors that have it.
-fn steps_fit(training: &toml_types::Training, checks: &mut Checks<'_>) {
+/// Row-wise optimizers are for tables, shards for steps of the rows of a batch, half precision for processors that have it.
+fn steps_fit(training: &toml_types::Training, tables: RankTables, checks: &mut Checks<'_>) {
     let kind = training.optimizer.0;
     if kind.is_rowwise() {
         let name = kind.name();
@@ -113,6 +114,11 @@ fn steps_fit(training: &toml_types::Training, checks: &mut Checks<'_>) {
     if training.parity.stale_momentum && of_tables.is_rowwise() {
         let text = "training.parity.stale_momentum is of the paper's released code, which has no row-wise optimizer";
         checks.say(&["training", "parity", "stale_momentum"], text);
+    }
+    if training.parity.stale_momentum && tables == RankTables::Sharded {
+        let text = "training.parity.stale_momentum moves all rows of all tables in each step, which tables in shards do not; \
+                    set distributed.tables = \"replicated\"";
+        checks.say(&["distributed", "tables"], text);
     }
 }
 
@@ -308,6 +314,7 @@ fn train(
         keep: training.keep,
         refit: training.refit,
         checkpoint_steps: training.checkpoint_steps,
+        rank_tables: config.distributed.tables,
         search: search_plan(search, config, checks),
         lifetimes: Vec::new(),
         parity_stale_momentum: training.parity.stale_momentum,

@@ -38,9 +38,27 @@ pub(crate) fn needed(plan: &RunPlan, fitted: Option<&Schema>) -> u64 {
     u64::try_from(all).unwrap_or(u64::MAX)
 }
 
+/// Returns the rows of all tables of all networks, by the fitted schema.
+pub(crate) fn table_rows(plan: &RunPlan, fitted: &Schema) -> f64 {
+    let rows = fitted.tables.iter().map(|table| table.ids.n_rows() as f64);
+    rows.sum::<f64>() * estimate::n_networks(plan)
+}
+
+/// Returns the bytes of a table row that training uses: its vector, its moments, and kept copies of the vector.
+pub(crate) fn table_row_bytes(plan: &RunPlan) -> f64 {
+    let dim = plan.network.dim;
+    let values = plan.train.table_optimizer.kind.values_per_row(dim) as f64;
+    WEIGHT as f64 * (values + estimate::n_kept(plan) * dim as f64)
+}
+
+/// Returns a lower bound of the bytes of a training without its tables.
+pub(crate) fn bytes_beside_tables(plan: &RunPlan) -> f64 {
+    Estimate::beside_tables(plan).bytes()
+}
+
 /// Returns a lower bound of the bytes of a training, as far as the run file determines it.
 pub(crate) fn least(plan: &RunPlan) -> u64 {
-    Estimate::of(plan, None).bytes() as u64
+    Estimate::of(plan, None, 1).bytes() as u64
 }
 
 /// Rejects sizes that memory cannot hold: layers, experts, rounds, threads, batches, tables, resamples. Call it
@@ -49,9 +67,17 @@ pub(crate) fn least(plan: &RunPlan) -> u64 {
 /// Fails if the estimate exceeds the limit. The error names the largest part, its bytes, the available bytes,
 /// and the key to change.
 pub fn check(file: &RunFile) -> Result<(), RunFileError> {
+    check_on(file, 1)
+}
+
+/// Checks the sizes of each of `n_ranks` processes that train together as [`check`] does.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_on(file: &RunFile, n_ranks: usize) -> Result<(), RunFileError> {
     check_network(file)?;
     check_tables(file)?;
-    check_within(file, None, &bound())
+    check_within(file, None, n_ranks, &bound())
 }
 
 /// Checks the sizes as [`check`] does, with a limit of `bytes`.
@@ -62,15 +88,19 @@ pub fn check_with(file: &RunFile, bytes: u64) -> Result<(), RunFileError> {
     check_network(file)?;
     check_tables(file)?;
     let subject = "this machine has".to_owned();
-    check_within(file, None, &Limit { bytes, subject })
+    check_within(file, None, 1, &Limit { bytes, subject })
 }
 
-/// Checks the sizes with the vocabularies of the fitted schema.
+/// Checks the sizes of each of `n_ranks` processes with the vocabularies of the fitted schema.
 ///
 /// # Errors
 /// As [`check`].
-pub(crate) fn check_fitted(file: &RunFile, schema: &Schema) -> Result<(), RunFileError> {
-    check_within(file, Some(schema), &bound())
+pub(crate) fn check_fitted(
+    file: &RunFile,
+    schema: &Schema,
+    n_ranks: usize,
+) -> Result<(), RunFileError> {
+    check_within(file, Some(schema), n_ranks, &bound())
 }
 
 fn bound() -> Limit {
@@ -121,9 +151,10 @@ fn check_tables(file: &RunFile) -> Result<(), RunFileError> {
 fn check_within(
     file: &RunFile,
     fitted: Option<&Schema>,
+    n_ranks: usize,
     limit: &Limit,
 ) -> Result<(), RunFileError> {
-    let estimate = Estimate::of(&file.plan, fitted);
+    let estimate = Estimate::of(&file.plan, fitted, n_ranks);
     if estimate.bytes() <= limit.bytes as f64 {
         return Ok(());
     }
@@ -225,10 +256,10 @@ dim = 10
             bytes: 1 << 30,
             subject: "this machine has".to_owned(),
         };
-        assert!(check_within(&file(&[]), None, &limit).is_ok());
+        assert!(check_within(&file(&[]), None, 1, &limit).is_ok());
         let check = |sets: &[&str], key: &str| {
             let file = file(sets);
-            let result = check_network(&file).and_then(|()| check_within(&file, None, &limit));
+            let result = check_network(&file).and_then(|()| check_within(&file, None, 1, &limit));
             let error = result.expect_err(key).to_string();
             assert!(
                 error.contains(key) && error.len() < 400,
@@ -298,10 +329,20 @@ dim = 10
                 range: None,
             });
         }
-        let before = Estimate::of(&file.plan, None).bytes();
-        let after = Estimate::of(&file.plan, Some(&schema)).bytes();
+        let before = Estimate::of(&file.plan, None, 1).bytes();
+        let after = Estimate::of(&file.plan, Some(&schema), 1).bytes();
         // The vectors of a table with two moments, 10 numbers each, and two kept copies.
         assert!(after - before > 200_000.0 * 5.0 * 40.0, "{before} {after}");
+        // Shards divide it; whole tables are those of one process.
+        let of_ranks = |file: &RunFile| Estimate::of(&file.plan, Some(&schema), 8).bytes();
+        assert_eq!(of_ranks(&file), after);
+        let mut sharded = file.clone();
+        sharded.plan.train.rank_tables = ncs_train::RankTables::Sharded;
+        let shared = of_ranks(&sharded);
+        assert!(
+            shared - before < (after - before) / 5.0,
+            "{before} {shared}"
+        );
     }
 
     #[test]

@@ -109,6 +109,13 @@ impl RunFolder {
             let path = self.path.join(file);
             gone(&path, fs::remove_file(&path))?;
         }
+        for entry in fs::read_dir(&self.path).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if name.ends_with(".safetensors") && name.contains("-shard-") {
+                gone(&entry.path(), fs::remove_file(entry.path()))?;
+            }
+        }
         for inner in ["search", "tensorboard"] {
             let path = self.path.join(inner);
             gone(&path, fs::remove_dir_all(&path))?;

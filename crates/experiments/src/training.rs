@@ -230,7 +230,7 @@ pub fn run_on_ranks(
     // The other ranks now find the rows in the id cache.
     ranks.barrier(Wait::Unlimited)?;
     let largest = all.as_ref().unwrap_or(&data);
-    crate::memory::check_fitted(file, &largest.schema)?;
+    crate::memory::check_fitted(file, &largest.schema, ranks.n_ranks())?;
     let initial = table_init::read(plan, &largest.schema)?;
     tell(&data.report, &initial.notes, progress);
     let run = Run {

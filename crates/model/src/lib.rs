@@ -53,6 +53,7 @@ mod numbers;
 mod parameter_index;
 pub mod plan;
 mod resolved_ids;
+mod row_requests;
 mod scorer;
 mod self_test;
 pub mod size;
@@ -83,6 +84,7 @@ pub use number::Real;
 pub use parameter_index::{ParameterGroup, ParameterIndex};
 pub use plan::{Gram, Heads, NetworkKind, NetworkPlan};
 pub use resolved_ids::ResolvedIds;
+pub use row_requests::{Purpose, RowRequests};
 pub use scorer::{
     FrozenNetwork, HALF_TOLERANCE, HalfError, Precision, PreparedContext, RankBuffers, Ranker,
     Scorer,
@@ -91,7 +93,7 @@ pub use self_test::SelfTest;
 pub use size::{Kept, NetworkSize};
 pub use spec::{FieldSpec, LayerUse, Spec, TableSpec};
 pub use subnet::Subnet;
-pub use tables::{InitialRows, SlotRows, SlotRowsPart, SparseRows, Table};
+pub use tables::{InitialRows, SlotRows, SlotRowsPart, SparseRows, Table, TableShare};
 pub use tensor_file::{Entry, PickedRows, TensorFile, TensorFileError, Values};
 pub use units::UnitOwners;
 pub use weights::Weights;

@@ -244,7 +244,7 @@ impl<R: Real> Fields<'_, R> {
 }
 
 /// Returns the positions of the ids of some rows of a field.
-fn ids_of_rows(ids: &FieldIds, rows: &Range<usize>) -> Range<usize> {
+pub(crate) fn ids_of_rows(ids: &FieldIds, rows: &Range<usize>) -> Range<usize> {
     let Some(last) = rows.clone().last() else {
         return 0..0;
     };

@@ -1,14 +1,20 @@
 //! Embedding tables. A row is initialised when training first sees its id; rows that no training row points to are
 //! never written, and read as the zero vector.
 
+mod hashed_index;
 mod initial_rows;
+mod shared_rows;
 mod slot_index;
 mod slot_rows;
+mod slots;
+mod table_share;
 mod zero_rows;
 
+pub(crate) use hashed_index::HashedIndex;
 pub use initial_rows::InitialRows;
-use slot_index::SlotIndex;
 pub use slot_rows::{SlotRows, SlotRowsPart};
+use slots::Slots;
+pub use table_share::TableShare;
 use zero_rows::ZeroRows;
 
 use crate::counter_rng::CounterRng;
@@ -22,7 +28,7 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub struct Table<R> {
     /// For each row, its slot in `rows`; 0, the row of zeros, until it is initialised.
-    slots: SlotIndex,
+    slots: Slots,
     /// The number of the row in each slot.
     ids: Vec<u32>,
     rows: SlotRows<R>,
@@ -31,6 +37,8 @@ pub struct Table<R> {
     level: SimdLevel,
     /// Vectors at which some rows begin.
     initial: Option<Arc<InitialRows>>,
+    /// The rows that the table holds; `None`: all.
+    share: Option<TableShare>,
 }
 
 /// The initialised rows of a table, which are the rows that are saved.
@@ -47,13 +55,14 @@ impl<R: Real> Table<R> {
     /// normal distribution with this standard deviation.
     pub fn new(rows: usize, dim: usize, rng: CounterRng, deviation: f64) -> Table<R> {
         Table {
-            slots: SlotIndex::new(rows),
+            slots: Slots::direct(rows),
             ids: vec![0],
             rows: SlotRows::new(dim, rows),
             rng,
             deviation,
             level: SimdLevel::best(),
             initial: None,
+            share: None,
         }
     }
 
@@ -155,6 +164,7 @@ impl<R: Real> Table<R> {
 
     #[cold]
     fn init_new_row(&mut self, id: u32) {
+        assert!(self.owns(id), "row {id} belongs to another share");
         let (rng, deviation, level) = (self.rng, self.deviation, self.level);
         let initial = self.initial.clone();
         let row = self.add(id);
@@ -211,9 +221,15 @@ impl<R: Real> Table<R> {
 
     /// Iterates over the numbers of the initialised rows, ascending.
     pub fn initialised_ids(&self) -> impl Iterator<Item = u32> {
+        let (direct, mut hashed) = match &self.slots {
+            Slots::Direct(index) => (index.all(), Vec::new()),
+            Slots::Hashed { .. } => (&[][..], self.ids[1..].to_vec()),
+        };
+        hashed.sort_unstable();
         // Slots first: `zip` must not advance the counter beyond the last of 2^32 - 1 rows.
-        let slots = self.slots.all().iter().zip(0..);
-        slots.filter(|(slot, _)| **slot != 0).map(|(_, id)| id)
+        let slots = direct.iter().zip(0..);
+        let direct = slots.filter(|(slot, _)| **slot != 0).map(|(_, id)| id);
+        direct.chain(hashed)
     }
 
     /// Returns a copy of the initialised rows.
@@ -230,46 +246,58 @@ impl<R: Real> Table<R> {
         rows
     }
 
-    /// Replaces the initialised rows by `rows`. Returns `None`, with the table unchanged, if they do not
-    /// fit it.
+    /// Replaces the initialised rows by `rows`, or by those of them that belong to the table's share. Returns `None`,
+    /// with the table unchanged, if they do not fit it.
     #[must_use]
     pub fn restore(&mut self, rows: &SparseRows<R>) -> Option<()> {
-        let n_rows = self.n_rows();
-        let fits = rows.values.len() == rows.ids.len() * self.dim()
-            && rows.ids.is_sorted_by(|a, b| a < b)
-            && rows.ids.last().is_none_or(|&id| (id as usize) < n_rows);
-        fits.then_some(())?;
-        self.clear();
-        let dim = self.dim().max(1);
-        for (&id, values) in rows.ids.iter().zip(rows.values.chunks_exact(dim)) {
-            self.add(id).copy_from_slice(values);
-        }
-        Some(())
+        self.restore_initialised(&rows.ids, rows.values.iter().copied())
     }
 
-    /// Replaces the initialised rows; `values` holds their vectors, row after row. Returns `None`, with the table
-    /// unchanged, if they do not fit it. Ids must be ascending and unique.
+    /// Replaces the initialised rows; `values` holds their vectors, row after row. Of a table with a share, rows of
+    /// others are left out. Returns `None`, with the table unchanged, if they do not fit it. Ids must be ascending and
+    /// unique.
     #[must_use]
     pub fn restore_initialised(
         &mut self,
         ids: &[u32],
         values: impl ExactSizeIterator<Item = R>,
     ) -> Option<()> {
-        let fits = values.len() == ids.len() * self.dim()
-            && ids.is_sorted_by(|a, b| a < b)
-            && ids.last().is_none_or(|&id| (id as usize) < self.n_rows());
-        fits.then_some(())?;
+        self.fits(ids, values.len()).then_some(())?;
         self.clear();
-        let mut values = values;
+        self.add_initialised(ids, values)
+    }
+
+    /// Adds initialised rows to the table as [`Table::restore_initialised`] does, beside those that it has, none of which
+    /// may be among them.
+    #[must_use]
+    pub fn add_initialised(
+        &mut self,
+        ids: &[u32],
+        mut values: impl ExactSizeIterator<Item = R>,
+    ) -> Option<()> {
+        let is_new = |&id: &u32| !self.is_initialised(id);
+        (self.fits(ids, values.len()) && ids.iter().all(is_new)).then_some(())?;
         for &id in ids {
-            let row = self.add(id).iter_mut();
-            row.zip(&mut values).for_each(|(to, from)| *to = from);
+            if self.owns(id) {
+                let row = self.add(id).iter_mut();
+                row.zip(&mut values).for_each(|(to, from)| *to = from);
+            } else {
+                values.by_ref().take(self.dim()).for_each(drop);
+            }
         }
         Some(())
     }
 
-    fn clear(&mut self) {
-        self.slots = SlotIndex::new(self.n_rows());
+    /// Returns true if these are rows of the table, ascending and unique, with as many numbers as their vectors have.
+    fn fits(&self, ids: &[u32], n_values: usize) -> bool {
+        n_values == ids.len() * self.dim()
+            && ids.is_sorted_by(|a, b| a < b)
+            && ids.last().is_none_or(|&id| (id as usize) < self.n_rows())
+    }
+
+    /// Takes all rows out of the table.
+    pub fn clear(&mut self) {
+        self.slots.clear();
         self.ids.truncate(1);
         self.rows = SlotRows::new(self.dim(), self.n_rows());
     }

@@ -138,6 +138,7 @@ fn plan() -> TrainPlan {
         keep: Keep::BestPerTask,
         refit: false,
         checkpoint_steps: 1000,
+        rank_tables: ncs_train::RankTables::Replicated,
         search: SearchPlan {
             density_by_snr: false,
             candidates: vec![],

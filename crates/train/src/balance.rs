@@ -1,9 +1,12 @@
 //! Methods that combine the losses of several tasks into one step: learned loss weights and PCGrad.
 
+use crate::error::TrainError;
 use crate::evidence::RowShrinkage;
 use crate::plan::Balance;
+use crate::ranks::Ranks;
 use ncs_model::Gradient;
 use serde::{Deserialize, Serialize};
+use std::convert::Infallible;
 
 /// Learned loss weights: `sum_t exp(-s_t) L_t + s_t / 2` (Kendall et al. 2018, section 3.3), `s_t` the
 /// logarithm of a task's variance. Updated by Adam, once per training step.
@@ -66,7 +69,8 @@ pub(crate) fn combine(
     balance: Balance,
     gradients: Vec<Gradient>,
     evidence: &[Option<&RowShrinkage>],
-) -> (Gradient, Vec<Vec<f32>>) {
+    ranks: Ranks<'_>,
+) -> Result<(Gradient, Vec<Vec<f32>>), TrainError> {
     let of_heads = evidence.iter().zip(&gradients);
     let mut shares: Vec<Vec<Vec<f32>>> = of_heads
         .map(|(evidence, gradient)| evidence.map_or(Vec::new(), |own| own.parts(gradient)))
@@ -77,10 +81,18 @@ pub(crate) fn combine(
         Vec::new()
     };
     let sum = match balance {
+        Balance::PcGrad if ranks.table_share().is_some() => {
+            let dot = |a: &Gradient, b: &Gradient| {
+                let [dense, tables] = dots(a, b);
+                let [tables] = ranks.sums_over_rows([tables])?;
+                Ok::<f64, TrainError>(dense + tables)
+            };
+            projected(&gradients, dot)?
+        }
         Balance::PcGrad => pcgrad(&gradients),
         _ => sum_scaled(gradients, &shares),
     };
-    (sum, parts)
+    Ok((sum, parts))
 }
 
 /// The sum of the tasks' gradients of one batch, each projected onto the normal plane of a conflicting one (PCGrad: Yu et
@@ -90,12 +102,23 @@ pub(crate) fn combine(
 /// # Panics
 /// If there is no gradient, or they are of different connections or rows.
 pub fn pcgrad(gradients: &[Gradient]) -> Gradient {
-    let squares: Vec<f64> = gradients.iter().map(|g| dot(g, g)).collect();
+    let projected = projected(gradients, |a, b| Ok::<f64, Infallible>(dot(a, b)));
+    let Ok(sum) = projected;
+    sum
+}
+
+/// Makes the projections of [`pcgrad`] by these products of two gradients.
+fn projected<E>(
+    gradients: &[Gradient],
+    dot: impl Fn(&Gradient, &Gradient) -> Result<f64, E>,
+) -> Result<Gradient, E> {
+    let squares: Result<Vec<f64>, E> = gradients.iter().map(|g| dot(g, g)).collect();
+    let squares = squares?;
     let mut sum: Option<Gradient> = None;
     for (i, own) in gradients.iter().enumerate() {
         let mut own = own.clone();
         for j in (1..gradients.len()).map(|ahead| (i + ahead) % gradients.len()) {
-            let product = dot(&own, &gradients[j]);
+            let product = dot(&own, &gradients[j])?;
             if product < 0.0 && squares[j] > 0.0 {
                 add(&mut own, -product / squares[j], &gradients[j]);
             }
@@ -105,7 +128,16 @@ pub fn pcgrad(gradients: &[Gradient]) -> Gradient {
             Some(sum) => add(sum, 1.0, &own),
         }
     }
-    sum.expect("there is a gradient")
+    Ok(sum.expect("there is a gradient"))
+}
+
+/// Returns the products of the dense weights of two gradients, and of their table rows.
+fn dots(a: &Gradient, b: &Gradient) -> [f64; 2] {
+    let tables = parts(a).zip(parts(b)).skip(1);
+    [
+        dot_of(&a.dense, &b.dense),
+        tables.map(|(a, b)| dot_of(a, b)).sum(),
+    ]
 }
 
 /// Iterates over the slices of a gradient: dense weights, then each table.
@@ -115,12 +147,13 @@ fn parts(gradient: &Gradient) -> impl Iterator<Item = &[f32]> {
 }
 
 fn dot(a: &Gradient, b: &Gradient) -> f64 {
-    let of_parts = |(a, b): (&[f32], &[f32])| -> f64 {
-        assert_eq!(a.len(), b.len(), "gradients of one batch");
-        let products = a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b));
-        products.sum()
-    };
-    parts(a).zip(parts(b)).map(of_parts).sum()
+    parts(a).zip(parts(b)).map(|(a, b)| dot_of(a, b)).sum()
+}
+
+fn dot_of(a: &[f32], b: &[f32]) -> f64 {
+    assert_eq!(a.len(), b.len(), "gradients of one batch");
+    let products = a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b));
+    products.sum()
 }
 
 /// Sums the gradients of one batch, each scaled for each table row: `parts[table][id of

@@ -1,7 +1,11 @@
-//! Checkpoints for a bit-exact resume: weights, moments, best weights and the position in the data, in one file.
+//! Checkpoints for a bit-exact resume: weights, moments, best weights and the position in the data, in one file, or with
+//! the table rows in a file of each rank.
 //!
 //! Writing needs memory for one buffer only: tensors are not copied, and embedding tables are written without uninitialised
 //! rows. Resuming reads the whole file, then fills tables and moments from it.
+
+mod shards;
+mod tables;
 
 use crate::averages::Averages;
 use crate::best_weights::{Best, BestSlot, BestWeights};
@@ -9,12 +13,15 @@ use crate::error::{TrainError, unfit};
 use crate::gradient_sums::GradientSums;
 use crate::optim::{NetworkState, Optimizers};
 use crate::progress::Progress;
-use crate::tensors::{Tensors, read, read_weights};
-use ncs_model::{Model, Network, PickedRows, SlotRows, Table, TensorFile, Values, Weights};
+use crate::ranks::Ranks;
+use crate::tensors::{Tensors, read};
+use ncs_model::{Model, Network, Table, TensorFile, Weights};
 use serde::{Deserialize, Serialize};
+use shards::ShardSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
+use tables::{KeptRows, SeenRows};
 
 /// Contents of a training's checkpoint.
 pub(crate) struct Checkpointed<'t> {
@@ -73,11 +80,6 @@ pub(crate) struct Saved {
 }
 
 impl Saved {
-    /// Returns the tensors.
-    pub(crate) fn file(&self) -> &TensorFile {
-        &self.file
-    }
-
     /// Returns the steps of each network's optimizer.
     pub(crate) fn networks(&self) -> &[SavedNetwork] {
         &self.state.networks
@@ -134,101 +136,145 @@ struct SavedBest {
     weights: Vec<usize>,
 }
 
-/// Initialised rows of an embedding table, by number, and the position of each.
-struct SeenRows {
-    ids: Vec<u32>,
-    slots: Vec<u32>,
-}
-
-impl SeenRows {
-    fn of(table: &Table<f32>) -> SeenRows {
-        let ids: Vec<u32> = table.initialised_ids().collect();
-        SeenRows {
-            slots: ids.iter().map(|&id| table.slot(id)).collect(),
-            ids,
-        }
-    }
-}
-
-/// Adds a network and its optimizer in their current state; of embedding tables, only the initialised rows.
+/// Adds a network and its optimizer in their current state, without embedding tables.
 fn add_network<'a>(
     tensors: &mut Tensors<'a>,
     number: usize,
     (network, state): (&'a Network, &'a NetworkState),
-    seen: &'a [SeenRows],
 ) {
     tensors.floats(format!("tower.{number}.dense"), &network.dense);
     tensors.floats(format!("m.{number}.dense"), &state.dense.first);
     tensors.floats(format!("v.{number}.dense"), &state.dense.second);
-    let tables = network.tables.iter().zip(&state.tables).zip(seen);
-    for (k, ((table, moments), seen)) in tables.enumerate() {
-        let name = |what: &str| format!("tower.{number}.table.{k}.{what}");
-        tensors.add(name("ids"), seen.ids.len(), Values::U32(&seen.ids));
-        for (name, rows) in [
-            (name("values"), table.rows()),
-            (name("moments"), moments.rows()),
-        ] {
-            let picked = &seen.slots;
-            let n_values = picked.len() * rows.width();
-            tensors.add(name, n_values, Values::F32Rows(PickedRows { rows, picked }));
+}
+
+/// What a checkpoint holds, found before it is written.
+struct Contents {
+    seen: Vec<Vec<SeenRows>>,
+    kept: Vec<Arc<Weights>>,
+}
+
+impl Contents {
+    fn of(training: &Checkpointed<'_>) -> Contents {
+        Contents {
+            seen: SeenRows::of_model(training.model),
+            kept: unique_weights(&training.best.slots),
         }
+    }
+
+    /// Adds all but the table rows.
+    fn add_dense<'a>(&'a self, training: &'a Checkpointed<'_>, tensors: &mut Tensors<'a>) {
+        let states = &training.optimizers.networks;
+        let networks = training.model.networks().iter().zip(states);
+        for (t, (network, state)) in networks.enumerate() {
+            add_network(tensors, t, (network, state));
+        }
+        let averages = training.averages.iter();
+        let averages = averages.flat_map(|averages| &averages.networks);
+        for (t, average) in averages.enumerate() {
+            tensors.floats(format!("average.{t}.dense"), average);
+        }
+        for (task, found) in training.gradients.iter().enumerate() {
+            tensors.floats(format!("gradients.{task}.sums"), &found.sums);
+            tensors.floats(format!("gradients.{task}.squares"), &found.squares);
+        }
+        for (i, weights) in self.kept.iter().enumerate() {
+            tensors.floats(format!("best.{i}.dense"), &weights.dense);
+        }
+    }
+
+    /// Adds the table rows.
+    fn add_rows<'a>(&'a self, training: &'a Checkpointed<'_>, tensors: &mut Tensors<'a>) {
+        let states = &training.optimizers.networks;
+        let networks = training.model.networks().iter().zip(states).zip(&self.seen);
+        for (t, (of_network, seen)) in networks.enumerate() {
+            tables::add_rows(tensors, t, of_network, seen);
+        }
+        for (i, weights) in self.kept.iter().enumerate() {
+            tensors.rows(&format!("best.{i}"), weights);
+        }
+    }
+
+    fn state(&self, training: &Checkpointed<'_>) -> SavedState {
+        let network = |state: &NetworkState| SavedNetwork {
+            steps: state.steps,
+            counts: state.counts.clone(),
+        };
+        let slots = training.best.slots.iter();
+        SavedState {
+            state: training.progress.clone(),
+            networks: training.optimizers.networks.iter().map(network).collect(),
+            best: slots.map(|slot| saved_best(slot, &self.kept)).collect(),
+            n_weights: self.kept.len(),
+        }
+    }
+
+    /// Writes the file at `path`: all of it, or all but the table rows where these are in shards.
+    fn write(
+        &self,
+        training: &Checkpointed<'_>,
+        path: &Path,
+        (run, phase): (&str, &str),
+        shards: Option<&ShardSet>,
+    ) -> Result<(), TrainError> {
+        let mut tensors = Tensors::default();
+        self.add_dense(training, &mut tensors);
+        if shards.is_none() {
+            self.add_rows(training, &mut tensors);
+        }
+        let state = serde_json::to_string(&self.state(training)).expect("a state is plain data");
+        let pairs = [
+            ("format", FORMAT),
+            ("run", run),
+            ("phase", phase),
+            ("state", &state),
+            ("optimizers", &training.optimizers.kinds()),
+        ];
+        let metadata = pairs.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let shards_metadata = shards.into_iter().flat_map(ShardSet::metadata);
+        let metadata = metadata.into_iter().chain(shards_metadata).collect();
+        tensors.write(path, &metadata)?;
+        shards::delete_others(path, shards);
+        Ok(())
+    }
+
+    /// Writes the table rows of a share.
+    fn write_shard(
+        &self,
+        training: &Checkpointed<'_>,
+        path: &Path,
+        shards: &ShardSet,
+    ) -> Result<(), TrainError> {
+        let mut tensors = Tensors::default();
+        self.add_rows(training, &mut tensors);
+        Ok(tensors.write(path, &shards.metadata().into())?)
     }
 }
 
-/// Writes a checkpoint of the current state of a training.
+/// Writes a checkpoint of the current state of a training, of this run and phase: the first rank all of it, or each rank
+/// the table rows that it holds, and then the first rank the rest.
+///
+/// # Errors
+/// A rank cannot write; the previous checkpoint then stays, on all ranks.
 pub(crate) fn save(
     training: Checkpointed<'_>,
     path: &Path,
-    run: &str,
-    phase: &str,
+    owner: (&str, &str),
+    ranks: Ranks<'_>,
 ) -> Result<(), TrainError> {
     let states = &mut training.optimizers.networks;
     for (network, state) in training.model.networks().iter().zip(states) {
         let tables = state.tables.iter_mut().zip(&network.tables);
         tables.for_each(|(moments, table)| moments.follow(table));
     }
-    let mut tensors = Tensors::default();
-    let networks = training.model.networks();
-    let seen = |network: &Network| network.tables.iter().map(SeenRows::of).collect();
-    let seen: Vec<Vec<SeenRows>> = networks.iter().map(seen).collect();
-    let states = &training.optimizers.networks;
-    for (t, (network, state)) in networks.iter().zip(states).enumerate() {
-        add_network(&mut tensors, t, (network, state), &seen[t]);
-    }
-    let averages = training.averages.iter();
-    let averages = averages.flat_map(|averages| &averages.networks);
-    for (t, average) in averages.enumerate() {
-        tensors.floats(format!("average.{t}.dense"), average);
-    }
-    for (task, found) in training.gradients.iter().enumerate() {
-        tensors.floats(format!("gradients.{task}.sums"), &found.sums);
-        tensors.floats(format!("gradients.{task}.squares"), &found.squares);
-    }
-    let slots = &training.best.slots;
-    let kept = unique_weights(slots);
-    for (i, weights) in kept.iter().enumerate() {
-        tensors.weights(&format!("best.{i}"), weights);
-    }
-    let network = |state: &NetworkState| SavedNetwork {
-        steps: state.steps,
-        counts: state.counts.clone(),
+    let training = &training;
+    let Some(share) = ranks.table_share() else {
+        return ranks.on_first(|| Contents::of(training).write(training, path, owner, None));
     };
-    let state = SavedState {
-        state: training.progress.clone(),
-        networks: states.iter().map(network).collect(),
-        best: slots.iter().map(|slot| saved_best(slot, &kept)).collect(),
-        n_weights: kept.len(),
-    };
-    let state = serde_json::to_string(&state).expect("a state is plain data");
-    let pairs = [
-        ("format", FORMAT),
-        ("run", run),
-        ("phase", phase),
-        ("state", &state),
-        ("optimizers", &training.optimizers.kinds()),
-    ];
-    let metadata = pairs.map(|(key, value)| (key.to_owned(), value.to_owned()));
-    Ok(tensors.write(path, &metadata.into())?)
+    let contents = Contents::of(training);
+    let shards = ShardSet::new(share.of, owner, training.progress.step);
+    let own = shards.path(path, share.index);
+    ranks.all_done(contents.write_shard(training, &own, &shards))?;
+    ranks.on_first(|| contents.write(training, path, owner, Some(&shards)))
 }
 
 /// The checkpoint at `path`, if there is one of this run and phase.
@@ -273,9 +319,13 @@ pub(crate) fn fill_from(saved: &Saved, name: &str, numbers: &mut [f32]) -> Optio
     fill(numbers, saved.file.f32_values(name).ok()?)
 }
 
-/// Restores the saved state into a new trainer.
-pub(crate) fn restore(training: Checkpointed<'_>, saved: &Saved) -> Result<(), TrainError> {
-    let n_tables = training.model.spec().tables.len();
+/// Restores the saved state into a new trainer. Of table rows, each rank takes those that it holds, whatever ranks have
+/// written them.
+pub(crate) fn restore(
+    training: Checkpointed<'_>,
+    saved: &Saved,
+    ranks: Ranks<'_>,
+) -> Result<(), TrainError> {
     let other = || unfit(&saved.path, "it belongs to another network".to_owned());
     for t in 0..training.model.networks().len() {
         let network = training.model.network_mut(t);
@@ -291,15 +341,7 @@ pub(crate) fn restore(training: Checkpointed<'_>, saved: &Saved) -> Result<(), T
         ] {
             fill(numbers, file.f32_values(&format!("{name}.{t}.dense"))?).ok_or_else(other)?;
         }
-        for (k, (table, moments)) in network.tables.iter_mut().zip(&mut state.tables).enumerate() {
-            let name = |what: &str| format!("tower.{t}.table.{k}.{what}");
-            let ids = file.u32(&name("ids"))?;
-            let values = file.f32_values(&name("values"))?;
-            table.restore_initialised(&ids, values).ok_or_else(other)?;
-            moments.follow(table);
-            let values = file.f32_values(&name("moments"))?;
-            fill_rows(moments.rows_mut(), table, &ids, values).ok_or_else(other)?;
-        }
+        network.tables.iter_mut().for_each(Table::clear);
     }
     let averages = training.averages.into_iter();
     let averages = averages.flat_map(|averages| &mut averages.networks);
@@ -313,10 +355,17 @@ pub(crate) fn restore(training: Checkpointed<'_>, saved: &Saved) -> Result<(), T
             fill(numbers, values).ok_or_else(other)?;
         }
     }
-    let weights = |i| read_weights(&saved.file, &format!("best.{i}"), n_tables).map(Arc::new);
-    let kept: Vec<Arc<Weights>> = (0..saved.state.n_weights)
-        .map(weights)
-        .collect::<Result<_, _>>()?;
+    let spec = training.model.spec();
+    let (n_tables, dim, n_kept) = (spec.tables.len(), spec.plan.dim, saved.state.n_weights);
+    let mut rows = KeptRows::new(n_kept, n_tables, dim);
+    let share = ranks.table_share();
+    saved.each_table_file(share, |file| {
+        let restored = tables::restore_rows(training.model, training.optimizers, file)?;
+        restored.ok_or_else(other)?;
+        rows.add(file, share)?.ok_or_else(other)
+    })?;
+    let dense = (0..n_kept).map(|i| saved.file.f32(&format!("best.{i}.dense")));
+    let kept = rows.weights(dense.collect::<Result<_, _>>()?);
     for (slot, best) in training.best.slots.iter_mut().zip(&saved.state.best) {
         let best = best.as_ref().map(|best| {
             let weights = best.weights.iter().map(|&i| kept.get(i).cloned());
@@ -362,21 +411,6 @@ fn fill<T>(numbers: &mut [T], values: impl ExactSizeIterator<Item = T>) -> Optio
         .iter_mut()
         .zip(values)
         .for_each(|(to, from)| *to = from);
-    Some(())
-}
-
-/// Fills the rows that belong to these rows of a table.
-fn fill_rows(
-    rows: &mut SlotRows<f32>,
-    table: &Table<f32>,
-    ids: &[u32],
-    mut values: impl ExactSizeIterator<Item = f32>,
-) -> Option<()> {
-    (values.len() == ids.len() * rows.width()).then_some(())?;
-    for &id in ids {
-        let row = rows.row_mut(table.slot(id)).iter_mut();
-        row.zip(&mut values).for_each(|(to, from)| *to = from);
-    }
     Some(())
 }
 

@@ -66,6 +66,7 @@ impl SearchContext<'_> {
     /// A model with the initial weights of a seed, or those of the earlier model.
     pub(crate) fn initial(&self, seed: u64) -> Model {
         let mut model = Model::new(self.spec.clone(), CounterRng::new(seed, "initial weights"));
+        self.ranks.share_tables(&mut model);
         let rates = rates(&self.bias_counts.tasks, self.schema, &self.spec);
         for t in 0..model.networks().len() {
             let network = model.network_mut(t);

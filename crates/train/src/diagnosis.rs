@@ -1,20 +1,34 @@
 //! Source of a NaN or infinity: a number in the rows, a field's vectors, or a layer's weights.
 
+use crate::error::TrainError;
+use crate::ranks::Ranks;
 use ncs_features::coverage::farthest;
 use ncs_features::{Batch, IdSpace, Schema};
 use ncs_model::Network;
 
 /// Returns the first source found, as text, and a remedy. The rows are checked before the weights: a number far from
-/// all others corrupts the weights that it is multiplied with.
-pub(crate) fn nan_source(network: &Network, schema: &Schema, batch: &Batch) -> String {
+/// all others corrupts the weights that it is multiplied with. All ranks look at once, each in the table rows that it
+/// holds.
+pub(crate) fn nan_source(
+    network: &Network,
+    schema: &Schema,
+    batch: &Batch,
+    ranks: Ranks<'_>,
+) -> Result<String, TrainError> {
     if let Some(found) = number(schema, batch) {
-        return format!(
+        return Ok(format!(
             "{found}; list such values in `missing`, or set transform = \"log\" or \"quantiles\""
-        );
+        ));
     }
-    if let Some(found) = field(network, schema, batch) {
-        return format!("{found}; a smaller table_learning_rate or training.clip_norm helps");
+    if let Some((_, found)) = ranks.first_found(field(network, schema, batch))? {
+        return Ok(format!(
+            "{found}; a smaller table_learning_rate or training.clip_norm helps"
+        ));
     }
+    Ok(of_layers(network))
+}
+
+fn of_layers(network: &Network) -> String {
     if let Some(found) = layer(network) {
         return format!("{found}; a smaller learning_rate or training.clip_norm helps");
     }
@@ -92,6 +106,8 @@ fn layer(network: &Network) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::RankTables;
+    use ncs_collective::Solo;
     use ncs_features::{Field, FieldIds, Table};
     use ncs_model::{CounterRng, Model, NetworkKind, Spec};
 
@@ -123,6 +139,7 @@ mod tests {
     }
 
     fn diagnosed(z: f32, weight: f32) -> String {
+        let alone = Ranks::new(&Solo, RankTables::Replicated);
         let schema = schema();
         let plan = ncs_testkit::network(NetworkKind::SharedBottom, 2, &[3]);
         let mut model: Model = Model::new(Spec::of(&schema, &plan), CounterRng::new(1, "weights"));
@@ -138,7 +155,7 @@ mod tests {
             }],
             ..Batch::default()
         };
-        nan_source(model.network(0), &schema, &batch)
+        nan_source(model.network(0), &schema, &batch, alone).unwrap()
     }
 
     #[test]

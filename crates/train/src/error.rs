@@ -110,9 +110,11 @@ pub enum TrainError {
     /// The ranks of the run cannot exchange any more.
     #[error(transparent)]
     Ranks(#[from] CollectiveError),
-    /// The first rank, which writes the files of the run, has failed.
-    #[error("rank 0: {what}")]
-    FirstRank {
+    /// Another rank of the run has failed, such as the first, which writes its files.
+    #[error("rank {rank}: {what}")]
+    OtherRank {
+        /// The rank.
+        rank: usize,
         /// Its error.
         what: String,
     },

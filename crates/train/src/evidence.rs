@@ -19,10 +19,11 @@
 
 use crate::error::TrainError;
 use crate::id_dropout::IdDropout;
+use crate::ranks::Ranks;
 use ncs_features::{Batch, Population, Schema, Task};
 use ncs_model::{Gradient, TableGradient};
 use ncs_readers::batches::BatchPlan;
-use ncs_readers::cache::{Cache, CacheError};
+use ncs_readers::cache::Cache;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
@@ -54,6 +55,16 @@ impl Default for ShrinkageRule {
     }
 }
 
+/// The training rows whose labels are counted.
+#[derive(Clone, Copy)]
+pub(crate) struct CountedRows<'a> {
+    pub(crate) schema: &'a Schema,
+    pub(crate) train: &'a Cache,
+    pub(crate) id_dropout: &'a IdDropout,
+    /// Each rank counts for the table rows that it holds.
+    pub(crate) ranks: Ranks<'a>,
+}
+
 /// Shrinkage factors of a task for each row of each table.
 #[derive(Clone, Debug)]
 pub(crate) struct RowShrinkage {
@@ -71,11 +82,15 @@ impl RowShrinkage {
     /// The rows cannot be read.
     pub(crate) fn count(
         rule: ShrinkageRule,
-        schema: &Schema,
         task: usize,
-        train: &Cache,
-        id_dropout: &IdDropout,
-    ) -> Result<Option<RowShrinkage>, CacheError> {
+        rows: CountedRows<'_>,
+    ) -> Result<Option<RowShrinkage>, TrainError> {
+        let CountedRows {
+            schema,
+            train,
+            id_dropout,
+            ranks,
+        } = rows;
         if !schema.tasks[task].objective.is_binary() {
             return Ok(None);
         }
@@ -88,8 +103,10 @@ impl RowShrinkage {
             let batch = batch?;
             let fields = schema.fields.iter().enumerate();
             for (field, spec) in fields.filter(|(_, spec)| !exempt[spec.table]) {
-                count(&batch, field, task, &mut counts[spec.table]);
-                if let Some((share, id)) = id_dropout.of_field(field) {
+                let owns = |id| ranks.owns(id);
+                count(&batch, field, task, owns, &mut counts[spec.table]);
+                let of_field = id_dropout.of_field(field);
+                if let Some((share, id)) = of_field.filter(|&(_, id)| ranks.owns(id)) {
                     let known = batch.labels[task].iter().filter(|label| !label.is_nan());
                     *unknown[spec.table].entry(id).or_default() += share * known.count() as f64;
                 }
@@ -98,9 +115,9 @@ impl RowShrinkage {
         let labels = &train.label_counts().tasks[task];
         let rate = labels.positives as f64 / labels.known.max(1) as f64;
         let parts = counts.into_iter().zip(unknown);
-        let parts = parts.map(|(counts, unknown)| rule.parts(counts, unknown, rate));
+        let parts = parts.map(|(counts, unknown)| rule.parts(counts, unknown, rate, ranks));
         Ok(Some(RowShrinkage {
-            parts: parts.collect(),
+            parts: parts.collect::<Result<_, _>>()?,
             exempt,
         }))
     }
@@ -143,19 +160,15 @@ impl RowShrinkage {
 pub(crate) fn of_tasks(
     rule: Option<ShrinkageRule>,
     of_all: bool,
-    schema: &Schema,
-    train: &Cache,
-    id_dropout: &IdDropout,
+    rows: CountedRows<'_>,
 ) -> Result<Vec<Option<RowShrinkage>>, TrainError> {
     let Some(rule) = rule else {
         return Ok(Vec::new());
     };
-    let count = |rule: ShrinkageRule, number: usize| {
-        RowShrinkage::count(rule, schema, number, train, id_dropout)
-    };
+    let count = |rule: ShrinkageRule, number: usize| RowShrinkage::count(rule, number, rows);
     let of_task = |(number, task): (usize, &Task)| {
         let click = match task.population {
-            Population::All if of_all => return Ok(count(rule, number)?),
+            Population::All if of_all => return count(rule, number),
             Population::All => return Ok(None),
             Population::Where(click) => click,
         };
@@ -169,19 +182,23 @@ pub(crate) fn of_tasks(
             (own, _) => own,
         })
     };
-    schema.tasks.iter().enumerate().map(of_task).collect()
+    rows.schema.tasks.iter().enumerate().map(of_task).collect()
 }
 
 impl ShrinkageRule {
     /// Returns the factors of a table's rows from the `counts` of labels and positives, with the additional labels
-    /// of rows that dropped ids add (`dropped`); `rate` is the task's.
+    /// of rows that dropped ids add (`dropped`); `rate` is the task's. Each rank passes the counts of its rows.
     fn parts(
         self,
         counts: HashMap<u32, [u32; 2]>,
         dropped: HashMap<u32, f64>,
         rate: f64,
-    ) -> HashMap<u32, f32> {
-        let precision = self.k.unwrap_or_else(|| 1.0 / variance(&counts, rate));
+        ranks: Ranks<'_>,
+    ) -> Result<HashMap<u32, f32>, TrainError> {
+        let precision = match self.k {
+            Some(k) => k,
+            None => 1.0 / variance(ranks.sums_over_rows(deviations(&counts, rate))?),
+        };
         let mut labels: HashMap<u32, f64> = dropped;
         for (id, [n, _]) in counts {
             *labels.entry(id).or_default() += f64::from(n);
@@ -193,12 +210,12 @@ impl ShrinkageRule {
                 (self.cap * information / (information + precision)) as f32,
             )
         };
-        labels.into_iter().map(part).collect()
+        Ok(labels.into_iter().map(part).collect())
     }
 }
 
-/// Returns the between-row variance of the effects on a task's logit (DerSimonian-Laird estimate, at least 0).
-fn variance(counts: &HashMap<u32, [u32; 2]>, rate: f64) -> f64 {
+/// Returns the number of rows, `Q`, the sum of their information `I`, and that of its squares.
+fn deviations(counts: &HashMap<u32, [u32; 2]>, rate: f64) -> [f64; 4] {
     let each = rate * (1.0 - rate);
     let (mut spread, mut sum, mut squares) = (0.0, 0.0, 0.0);
     // In the order of the rows, so that the sum is the same in every run.
@@ -210,7 +227,12 @@ fn variance(counts: &HashMap<u32, [u32; 2]>, rate: f64) -> f64 {
         sum += information;
         squares += information * information;
     }
-    let excess = spread - (counts.len() as f64 - 1.0);
+    [counts.len() as f64, spread, sum, squares]
+}
+
+/// Returns the between-row variance of the effects on a task's logit (DerSimonian-Laird estimate, at least 0).
+fn variance([n_rows, spread, sum, squares]: [f64; 4]) -> f64 {
+    let excess = spread - (n_rows - 1.0);
     let variance = excess / (sum - squares / sum);
     // One row, or labels of one class only, carry no information.
     if variance.is_finite() {
@@ -221,8 +243,14 @@ fn variance(counts: &HashMap<u32, [u32; 2]>, rate: f64) -> f64 {
 }
 
 /// Adds the labelled rows of a batch to the counts of one field's table. An id that a list holds twice
-/// counts once.
-fn count(batch: &Batch, field: usize, task: usize, counts: &mut HashMap<u32, [u32; 2]>) {
+/// counts once. Table rows that this rank does not hold are left out.
+fn count(
+    batch: &Batch,
+    field: usize,
+    task: usize,
+    owns: impl Fn(u32) -> bool,
+    counts: &mut HashMap<u32, [u32; 2]>,
+) {
     let ids = &batch.fields[field];
     if !ids.numbers.is_empty() {
         return;
@@ -235,7 +263,7 @@ fn count(batch: &Batch, field: usize, task: usize, counts: &mut HashMap<u32, [u3
             &ids.ids[ids.offsets[row] as usize..ids.offsets[row + 1] as usize]
         };
         for (at, &id) in of_row.iter().enumerate() {
-            if !of_row[..at].contains(&id) {
+            if owns(id) && !of_row[..at].contains(&id) {
                 let found = counts.entry(id).or_default();
                 found[0] += 1;
                 found[1] += u32::from(label > 0.5);
@@ -247,7 +275,20 @@ fn count(batch: &Batch, field: usize, task: usize, counts: &mut HashMap<u32, [u3
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::RankTables;
+    use ncs_collective::Solo;
     use ncs_features::FieldIds;
+
+    /// Returns the factors where there is one rank.
+    fn alone(
+        rule: ShrinkageRule,
+        counts: HashMap<u32, [u32; 2]>,
+        dropped: HashMap<u32, f64>,
+        rate: f64,
+    ) -> HashMap<u32, f32> {
+        let ranks = Ranks::new(&Solo, RankTables::Sharded);
+        rule.parts(counts, dropped, rate, ranks).unwrap()
+    }
 
     #[test]
     fn a_guarded_part_is_measured_against_that_of_clicks() {
@@ -283,7 +324,8 @@ mod tests {
             cap: 0.8,
             guarded: false,
         };
-        let part = |n| f64::from(rule.parts(HashMap::from([(3, [n, 0])]), HashMap::new(), 0.5)[&3]);
+        let part =
+            |n| f64::from(alone(rule, HashMap::from([(3, [n, 0])]), HashMap::new(), 0.5)[&3]);
         assert!(part(0).abs() < 1e-6);
         // I = 40 * 1/2 * 1/2 = 10: half of the cap.
         assert!((part(40) - 0.4).abs() < 1e-6);
@@ -309,16 +351,16 @@ mod tests {
             sum(1) / sum(0)
         };
         let same = counted(|_| 0.0);
-        assert!(variance(&same, pooled(&same)) < 0.01);
+        assert!(variance(deviations(&same, pooled(&same))) < 0.01);
         // Plus and minus 0.3: a variance of 0.09.
         let differ = counted(|id| if id % 2 == 0 { 0.3 } else { -0.3 });
-        let found = variance(&differ, pooled(&differ));
+        let found = variance(deviations(&differ, pooled(&differ)));
         assert!((0.07..0.12).contains(&found), "{found}");
         let rule = ShrinkageRule::default();
         let rate = pooled(&differ);
         let information = 400.0 * rate * (1.0 - rate);
         let expected = information / (information + 1.0 / found);
-        let parts = rule.parts(differ, HashMap::new(), rate);
+        let parts = alone(rule, differ, HashMap::new(), rate);
         assert!(
             parts
                 .values()
@@ -335,14 +377,14 @@ mod tests {
             HashMap::new(),
         ] {
             assert!(
-                rule.parts(counts, HashMap::new(), 0.1)
+                alone(rule, counts, HashMap::new(), 0.1)
                     .values()
                     .all(|&part| part == 0.0)
             );
         }
         let none = HashMap::from([(1, [10, 0]), (2, [5, 0])]);
         assert!(
-            rule.parts(none, HashMap::new(), 0.0)
+            alone(rule, none, HashMap::new(), 0.0)
                 .values()
                 .all(|&part| part == 0.0)
         );
@@ -366,8 +408,8 @@ mod tests {
             ..Batch::default()
         };
         let mut counts = [HashMap::new(), HashMap::new()];
-        count(&batch, 0, 0, &mut counts[0]);
-        count(&batch, 1, 0, &mut counts[1]);
+        count(&batch, 0, 0, |_| true, &mut counts[0]);
+        count(&batch, 1, 0, |_| true, &mut counts[1]);
         assert_eq!(counts[0], HashMap::from([(3, [1, 1]), (4, [1, 0])]));
         assert_eq!(counts[1], HashMap::from([(5, [2, 1]), (6, [1, 1])]));
     }

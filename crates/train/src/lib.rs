@@ -53,8 +53,8 @@ pub use id_dropout::{IdDropout, IdDropoutPlan};
 pub use lifetimes::{Evicted, Lifetime};
 pub use optimizer::{Optimizer, OptimizerKind};
 pub use plan::{
-    Balance, CommonUnits, Control, Decay, Keep, Pick, RateReaders, Rewind, Schedule, SearchKind,
-    SearchPlan, Shrinkage, StepPrecision, Steps, TrainPlan,
+    Balance, CommonUnits, Control, Decay, Keep, Pick, RankTables, RateReaders, Rewind, Schedule,
+    SearchKind, SearchPlan, Shrinkage, StepPrecision, Steps, TrainPlan,
 };
 pub use progress::ValidationRecord;
 pub use refit::RefitRows;

@@ -5,10 +5,11 @@
 
 use crate::checkpoint::{self, Saved, SavedNetwork};
 use crate::earlier::Earlier;
+use crate::error::TrainError;
 use crate::optim::Optimizers;
 use crate::plan::TrainPlan;
 use ncs_model::artifact::Artifact;
-use ncs_model::{Masks, Model, Table};
+use ncs_model::{Masks, Model, SlotRows, Table, TensorFile};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -53,6 +54,10 @@ impl EarlierMoments {
                 reason = format!("those of {name} are of another optimizer");
                 continue;
             }
+            if let Err(error) = saved.each_table_file(None, |_| Ok(())) {
+                reason = error.to_string();
+                continue;
+            }
             return Ok(EarlierMoments {
                 saved,
                 path,
@@ -75,7 +80,14 @@ impl EarlierMoments {
     /// Gives the optimizers of a model at its first step the moments: those of initialised table rows, and those of layers
     /// and heads if the model has the masks that they were trained with; others start anew. A part that does not fit is
     /// left as it is.
-    pub(crate) fn restore(&self, model: &Model, optimizers: &mut Optimizers) {
+    ///
+    /// # Errors
+    /// A file with the table rows of a rank cannot be read.
+    pub(crate) fn restore(
+        &self,
+        model: &Model,
+        optimizers: &mut Optimizers,
+    ) -> Result<(), TrainError> {
         let has_masks = model.masks().map(Arc::as_ref) == self.masks.as_deref();
         let networks = model.networks().iter().zip(&mut optimizers.networks);
         for (number, ((network, state), saved)) in networks.zip(self.saved.networks()).enumerate() {
@@ -91,37 +103,44 @@ impl EarlierMoments {
                 }
             }
             state.steps = *steps;
-            for (k, (table, moments)) in network.tables.iter().zip(&mut state.tables).enumerate() {
-                moments.follow(table);
-                let prefix = format!("tower.{number}.table.{k}");
-                self.restore_rows(&prefix, table, moments.rows_mut());
-            }
+            let tables = network.tables.iter().zip(&mut state.tables);
+            tables.for_each(|(table, moments)| moments.follow(table));
         }
+        self.saved.each_table_file(None, |file| {
+            let networks = model.networks().iter().zip(&mut optimizers.networks);
+            for (number, (network, state)) in networks.enumerate() {
+                let tables = network.tables.iter().zip(&mut state.tables);
+                for (k, (table, moments)) in tables.enumerate() {
+                    let prefix = format!("tower.{number}.table.{k}");
+                    restore_rows(file, &prefix, table, moments.rows_mut());
+                }
+            }
+            Ok(())
+        })
     }
+}
 
-    /// Copies the moments of the rows that a table has.
-    fn restore_rows(
-        &self,
-        prefix: &str,
-        table: &Table<f32>,
-        rows: &mut ncs_model::SlotRows<f32>,
-    ) -> Option<()> {
-        let file = self.saved.file();
-        let ids = file.u32(&format!("{prefix}.ids")).ok()?;
-        let mut values = file.f32_values(&format!("{prefix}.moments")).ok()?;
-        (values.len() == ids.len() * rows.width()).then_some(())?;
-        let width = rows.width();
-        for id in ids {
-            let is_there = (id as usize) < table.n_rows() && table.is_initialised(id);
-            if is_there {
-                let row = rows.row_mut(table.slot(id)).iter_mut();
-                row.zip(&mut values).for_each(|(to, from)| *to = from);
-            } else {
-                values.by_ref().take(width).for_each(drop);
-            }
+/// Copies the moments of the rows that a table has.
+fn restore_rows(
+    file: &TensorFile,
+    prefix: &str,
+    table: &Table<f32>,
+    rows: &mut SlotRows<f32>,
+) -> Option<()> {
+    let ids = file.u32(&format!("{prefix}.ids")).ok()?;
+    let mut values = file.f32_values(&format!("{prefix}.moments")).ok()?;
+    (values.len() == ids.len() * rows.width()).then_some(())?;
+    let width = rows.width();
+    for id in ids {
+        let is_there = (id as usize) < table.n_rows() && table.is_initialised(id);
+        if is_there {
+            let row = rows.row_mut(table.slot(id)).iter_mut();
+            row.zip(&mut values).for_each(|(to, from)| *to = from);
+        } else {
+            values.by_ref().take(width).for_each(drop);
         }
-        Some(())
     }
+    Some(())
 }
 
 /// Returns the hash of layers and heads of each weight set that training goes on from: of each network, that of its first

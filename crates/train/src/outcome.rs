@@ -96,20 +96,24 @@ impl Outcome {
     }
 }
 
-/// Builds the artifact from the kept weights of all slots.
+/// Builds the artifact from the kept weights of all slots. Where the ranks hold tables in shards, that of the first rank has
+/// all rows, and that of each other its own.
 pub(crate) fn artifact<'k>(
     context: &SearchContext<'_>,
     schema: &Arc<Schema>,
     masks: Option<Arc<Masks>>,
     kept: impl Iterator<Item = &'k Kept>,
-) -> Artifact {
+) -> Result<Artifact, TrainError> {
     let mut weight_sets: Vec<WeightSet> = Vec::new();
     let mut of_task = vec![0; schema.tasks.len()];
     for kept in kept.flat_map(|kept| &kept.networks) {
         let member = weight_set_of(&mut weight_sets, kept.network, &kept.weights);
         kept.tasks.iter().for_each(|&task| of_task[task] = member);
     }
-    Artifact {
+    for set in &mut weight_sets {
+        set.weights = context.ranks.whole(&context.spec, &set.weights)?;
+    }
+    Ok(Artifact {
         calibrators: vec![],
         self_test: None,
         agreements: vec![],
@@ -123,7 +127,7 @@ pub(crate) fn artifact<'k>(
         masks,
         weight_sets,
         of_task,
-    }
+    })
 }
 
 fn weight_set_of(

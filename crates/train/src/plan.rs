@@ -84,6 +84,10 @@ pub struct TrainPlan {
     pub refit: bool,
     /// Steps between checkpoints.
     pub checkpoint_steps: u64,
+    /// Where the ranks of a training on several processes hold the tables. It changes nothing in the model but, with
+    /// PCGrad, by rounding.
+    #[serde(skip_serializing_if = "RankTables::are_replicated")]
+    pub rank_tables: RankTables,
     /// The mask search, for `sparse_sharing`.
     pub search: SearchPlan,
     /// Lifetimes of table rows. They act on the model that training goes on from.
@@ -154,6 +158,25 @@ pub enum StepPrecision {
 impl StepPrecision {
     fn is_single(&self) -> bool {
         *self == StepPrecision::Single
+    }
+}
+
+/// Where the ranks of a training on several processes hold the tables, with their optimizer moments.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "settings", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum RankTables {
+    /// Every process holds all rows: nothing is looked up, and memory is that of one process.
+    #[default]
+    Replicated,
+    /// Each process holds the rows that a hash of their ids gives it, so that their memory divides among the processes. A step
+    /// looks up the rows of its batch at their owners.
+    Sharded,
+}
+
+impl RankTables {
+    fn are_replicated(&self) -> bool {
+        *self == RankTables::Replicated
     }
 }
 

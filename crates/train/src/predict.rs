@@ -75,31 +75,35 @@ pub fn doubts(predictions: &TaskPredictions) -> Vec<String> {
 }
 
 /// Scores batches with the current weights of a model.
-pub(crate) struct Evaluator<'a> {
-    model: &'a Model,
+pub(crate) struct Evaluator {
     /// Subnetworks of each network.
     subnets: Vec<Vec<Subnet>>,
 }
 
-impl<'a> Evaluator<'a> {
-    pub(crate) fn new(model: &'a Model) -> Evaluator<'a> {
+impl Evaluator {
+    pub(crate) fn new(model: &Model) -> Evaluator {
         let networks = model.networks().iter().enumerate();
         let subnets =
             networks.map(|(number, network)| model.subnets(number, &own_heads(model, network)));
         Evaluator {
             subnets: subnets.collect(),
-            model,
         }
     }
 
-    /// The scores of every task for every row of a batch: `[task][row]`.
-    pub(crate) fn scores(&self, batch: &Batch, pass: &mut Workspace) -> Vec<Vec<f32>> {
-        let mut scores = vec![Vec::new(); self.model.spec().tasks.len()];
-        for (network, subnets) in self.model.networks().iter().zip(&self.subnets) {
-            let heads = own_heads(self.model, network);
+    /// The scores of every task for every row of a batch: `[task][row]`. The model has the layers that it had when this
+    /// was created; its tables may be those of the batch.
+    pub(crate) fn scores(
+        &self,
+        model: &Model,
+        batch: &Batch,
+        pass: &mut Workspace,
+    ) -> Vec<Vec<f32>> {
+        let mut scores = vec![Vec::new(); model.spec().tasks.len()];
+        for (network, subnets) in model.networks().iter().zip(&self.subnets) {
+            let heads = own_heads(model, network);
             network.probabilities(batch, subnets, &heads, pass, &mut scores);
         }
-        self.model.spec().answers(&mut scores);
+        model.spec().answers(&mut scores);
         scores
     }
 }

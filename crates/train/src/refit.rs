@@ -79,7 +79,7 @@ pub(crate) fn run(
         let summary = summary(&phase, &variant.outcome, &own, rows.train.n_rows());
         listener.on_event(&Event::Noted { text: &summary });
         let trainer_context = again.trainer_context();
-        let mut trainer = Trainer::new(&trainer_context, phase, start.model(&again));
+        let mut trainer = Trainer::new(&trainer_context, phase, start.model(&again))?;
         trainer.run(listener)?;
         let mut outcome = Outcome::of(&again, trainer);
         for slot in own.into_iter().rev() {
@@ -88,7 +88,7 @@ pub(crate) fn run(
         trainings.push(outcome.training);
     }
     let kept = kept.iter().flatten();
-    let artifact = outcome::artifact(&again, rows.schema, start.masks.clone(), kept);
+    let artifact = outcome::artifact(&again, rows.schema, start.masks.clone(), kept)?;
     Ok((artifact, trainings))
 }
 

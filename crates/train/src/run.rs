@@ -4,14 +4,14 @@ use crate::context::{SearchContext, Training};
 use crate::earlier::Earlier;
 use crate::error::TrainError;
 use crate::events::{Event, Listener};
-use crate::evidence;
+use crate::evidence::{self, CountedRows};
 use crate::id_dropout::IdDropout;
 use crate::label_smoothing;
 use crate::lifetimes;
 use crate::moments::EarlierMoments;
 use crate::outcome::{self, Start};
 use crate::phase::Phase;
-use crate::plan::{Keep, Pick, SearchKind, Shrinkage, TrainPlan};
+use crate::plan::{Keep, Pick, RankTables, SearchKind, Shrinkage, TrainPlan};
 use crate::progress::ValidationRecord;
 use crate::ranks::{Ranks, in_words};
 use crate::refit::{self, RefitRows};
@@ -118,7 +118,7 @@ impl Run<'_> {
         }
         let identity = self.identity(moments.as_ref());
         let (metered, begun) = (Metered::new(ranks), Instant::now());
-        let ranks = Ranks::new(&metered);
+        let ranks = Ranks::new(&metered, self.plan.rank_tables);
         self.join(ranks, &identity, listener)?;
         let threads = self.plan.threads;
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
@@ -186,7 +186,7 @@ impl Run<'_> {
         let variants = chosen.variants.iter();
         trainings.extend(variants.map(|variant| variant.outcome.training.clone()));
         let masks = start.masks.clone();
-        let mut artifact = outcome::artifact(&context, self.schema, masks, chosen.kept());
+        let mut artifact = outcome::artifact(&context, self.schema, masks, chosen.kept())?;
         let mut before = None;
         if let Some(rows) = self.refit.filter(|_| self.plan.refit) {
             let (again, more) = refit::run(&context, rows, &start, &chosen, listener)?;
@@ -238,9 +238,12 @@ impl Run<'_> {
             evidence: evidence::of_tasks(
                 self.plan.evidence,
                 false,
-                self.schema,
-                self.train,
-                &id_dropout,
+                CountedRows {
+                    schema: self.schema,
+                    train: self.train,
+                    id_dropout: &id_dropout,
+                    ranks,
+                },
             )?,
             id_dropout,
             smoothings: label_smoothing::of_tasks(
@@ -292,8 +295,9 @@ impl Run<'_> {
     fn identity(&self, moments: Option<&EarlierMoments>) -> String {
         let mut hasher = blake3::Hasher::new();
         let plan = TrainPlan {
-            // How often a run is saved changes nothing in it.
+            // Neither how often a run is saved nor where its ranks hold tables changes it, but they must agree on the latter.
             checkpoint_steps: 1,
+            rank_tables: RankTables::Replicated,
             ..self.plan.clone()
         };
         hasher.update(canonical_json(&(self.network, &plan)).as_bytes());
@@ -321,18 +325,21 @@ impl Run<'_> {
         listener: &mut dyn Listener,
     ) -> Result<(), TrainError> {
         ranks.check_same("settings, rows or number of threads", identity)?;
+        let tables = format!("{:?}", self.plan.rank_tables).to_lowercase();
+        ranks.check_same("distributed.tables", &tables)?;
         // The same sums give the same step only where they are rounded alike.
         let level = format!("{:?}", SimdLevel::best());
         ranks.check_same("the processor's instructions", &level)?;
-        ranks.first(|| self.claim_folder(identity))?;
+        ranks.on_first(|| self.claim_folder(identity))?;
         let path = self.folder.join("run.id");
         let seen = std::fs::read_to_string(path).unwrap_or_default();
         ranks.check_same("what they find in the run's folder", seen.trim())?;
         if ranks.n_ranks() > 1 {
             let (n, threads) = (ranks.n_ranks(), self.plan.threads);
-            listener.on_event(&Event::Noted {
-                text: &format!("{n} ranks train together, each with {threads} threads"),
-            });
+            let text = format!(
+                "{n} ranks train together, each with {threads} threads and tables {tables}"
+            );
+            listener.on_event(&Event::Noted { text: &text });
         }
         Ok(())
     }

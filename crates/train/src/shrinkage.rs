@@ -12,7 +12,7 @@ use crate::context::SearchContext;
 use crate::difference::{self, MIN_STANDARD_ERRORS};
 use crate::error::TrainError;
 use crate::events::{Event, Listener};
-use crate::evidence::{self, RowShrinkage};
+use crate::evidence::{self, CountedRows, RowShrinkage};
 use crate::outcome::{self, Kept, Outcome, Start};
 use crate::phase::Phase;
 use crate::plan::Shrinkage;
@@ -106,7 +106,7 @@ pub(crate) fn train(
         if is_second {
             phase.name += "/shrinkage-all";
         }
-        let mut trainer = Trainer::new(&trainer_context, phase, start.model(context));
+        let mut trainer = Trainer::new(&trainer_context, phase, start.model(context))?;
         trainer.run(listener)?;
         if let Some(text) = trainer.kappa_text() {
             listener.on_event(&Event::Noted { text: &text });
@@ -136,7 +136,13 @@ pub(crate) fn count(
     of_all: bool,
 ) -> Result<Vec<Option<RowShrinkage>>, TrainError> {
     let rule = context.plan.evidence;
-    evidence::of_tasks(rule, of_all, context.schema, train, &context.id_dropout)
+    let counted = CountedRows {
+        schema: context.schema,
+        train,
+        id_dropout: &context.id_dropout,
+        ranks: context.ranks,
+    };
+    evidence::of_tasks(rule, of_all, counted)
 }
 
 /// Chooses the second variant's weights if they are significantly better.
@@ -147,34 +153,46 @@ fn choose(
     valid: &Cache,
     chosen: &mut Chosen,
 ) -> Result<(), TrainError> {
-    let model = |variant: &Variant| -> Artifact {
-        let kept = variant.outcome.kept.iter();
-        outcome::artifact(context, schema, start.masks.clone(), kept)
-    };
-    let mut found = Vec::new();
+    let mut models = Vec::new();
     for variant in &chosen.variants {
-        let artifact = model(variant);
-        found.push(outcome::predictions(
-            context.plan.threads,
-            &artifact,
-            valid,
-        )?);
+        let kept = variant.outcome.kept.iter();
+        let masks = start.masks.clone();
+        models.push(outcome::artifact(context, schema, masks, kept)?);
+    }
+    let slots = &chosen.variants[0].outcome.kept;
+    let (of_slot, why) = context
+        .ranks
+        .by_whole_model(|| compare(context, schema, &models, slots, valid))?;
+    (chosen.of_slot, chosen.why) = (of_slot, Some(why));
+    Ok(())
+}
+
+/// Returns for each slot the better one of two models, and the reason.
+fn compare(
+    context: &SearchContext<'_>,
+    schema: &Schema,
+    models: &[Artifact],
+    slots: &[Kept],
+    valid: &Cache,
+) -> Result<(Vec<usize>, String), TrainError> {
+    let mut found = Vec::new();
+    for model in models {
+        found.push(outcome::predictions(context.plan.threads, model, valid)?);
     }
     let difference = |&task: &usize| {
         let [usual, other] = [&found[0].tasks[task], &found[1].tasks[task]];
         let objective = schema.tasks[task].objective;
         difference::of_task(objective, usual, &other.scores, &usual.scores)
     };
-    let mut words = Vec::new();
-    for (slot, kept) in chosen.variants[0].outcome.kept.iter().enumerate() {
+    let (mut of_slot, mut words) = (Vec::new(), Vec::new());
+    for kept in slots {
         let tasks: Option<Vec<_>> = kept.tasks.iter().map(difference).collect();
         let joint = tasks.and_then(|tasks| difference::joint(&tasks));
-        chosen.of_slot[slot] = usize::from(is_better(joint));
+        of_slot.push(usize::from(is_better(joint)));
         let tasks: Vec<&Task> = kept.tasks.iter().map(|&task| &schema.tasks[task]).collect();
         words.push(in_words(&tasks, joint));
     }
-    chosen.why = Some(format!("shrinkage: {}", words.join("; ")));
-    Ok(())
+    Ok((of_slot, format!("shrinkage: {}", words.join("; "))))
 }
 
 fn is_better(found: Option<PairedDifference>) -> bool {

@@ -27,6 +27,11 @@ impl<'a> Tensors<'a> {
     /// The weights of a network, under names that begin with `prefix`.
     pub(crate) fn weights(&mut self, prefix: &str, weights: &'a Weights) {
         self.floats(format!("{prefix}.dense"), &weights.dense);
+        self.rows(prefix, weights);
+    }
+
+    /// The table rows of weights, under names that begin with `prefix`.
+    pub(crate) fn rows(&mut self, prefix: &str, weights: &'a Weights) {
         for (t, table) in weights.tables.iter().enumerate() {
             let ids = Values::U32(&table.ids);
             self.add(format!("{prefix}.table.{t}.ids"), table.ids.len(), ids);

@@ -18,7 +18,7 @@ use crate::optim::{OptimSettings, Optimizers, ParityDeviations};
 use crate::phase::Phase;
 use crate::plan::TrainPlan;
 use crate::progress::Progress;
-use crate::ranks::Ranks;
+use crate::ranks::{Ranks, RowLookups};
 use ncs_features::Schema;
 use ncs_features::hash::seeded_hash;
 use ncs_model::{CounterRng, Gradient, Model, Subnet, Workspace};
@@ -61,6 +61,8 @@ pub(crate) struct Trainer<'a> {
     pub(crate) progress: Progress,
     pub(crate) best: BestWeights,
     pass: Workspace,
+    /// Where tables are in shards: the rows of a batch.
+    rows: RowLookups,
     gradient: Gradient,
     subnets: Vec<ActiveSubnets>,
     /// Tasks whose validation warning was already reported.
@@ -82,11 +84,14 @@ struct ActiveSubnets {
 
 impl<'a> Trainer<'a> {
     /// Creates a trainer before its first step.
+    ///
+    /// # Errors
+    /// The moments of an earlier training cannot be read.
     pub(crate) fn new(
         trainer_context: &'a TrainerContext<'a>,
         phase: Phase,
         model: Model,
-    ) -> Trainer<'a> {
+    ) -> Result<Trainer<'a>, TrainError> {
         let plan = trainer_context.plan;
         let settings = OptimSettings {
             network: plan.optimizer,
@@ -102,13 +107,14 @@ impl<'a> Trainer<'a> {
         };
         let mut optimizers = Optimizers::new(&model, settings);
         if let Some(moments) = trainer_context.moments {
-            moments.restore(&model, &mut optimizers);
+            moments.restore(&model, &mut optimizers)?;
         }
-        Trainer {
+        Ok(Trainer {
             optimizers,
             best: BestWeights::new(&phase, &model),
             progress: Progress::new(trainer_context.schema.tasks.len()),
             pass: Workspace::of_share(plan.threads, trainer_context.ranks.share()),
+            rows: RowLookups::default(),
             gradient: Gradient::default(),
             subnets: Vec::new(),
             doubted: Vec::new(),
@@ -118,7 +124,7 @@ impl<'a> Trainer<'a> {
             trainer_context,
             phase,
             model,
-        }
+        })
     }
 
     /// Runs to the end, from the checkpoint of this phase if there is one.
@@ -152,6 +158,9 @@ impl<'a> Trainer<'a> {
             steps: self.progress.step,
             reason,
         });
+        if let Some(text) = ranks.rows_held(&self.model)? {
+            listener.on_event(&Event::Noted { text: &text });
+        }
         // The result of the training is the average.
         self.swap_averages();
         Ok(())
@@ -262,7 +271,7 @@ impl<'a> Trainer<'a> {
         else {
             return Ok(None);
         };
-        checkpoint::restore(self.checkpointed(), &saved)?;
+        checkpoint::restore(self.checkpointed(), &saved, trainer_context.ranks)?;
         Ok(Some(Resumed {
             epoch: self.phase.budget.epochs(self.progress.step),
             saved: saved.time,
@@ -275,14 +284,12 @@ impl<'a> Trainer<'a> {
             self.phase.name.clone(),
             Instant::now(),
         );
-        trainer_context.ranks.first(|| {
-            checkpoint::save(
-                self.checkpointed(),
-                trainer_context.checkpoint,
-                trainer_context.run,
-                &name,
-            )
-        })?;
+        checkpoint::save(
+            self.checkpointed(),
+            trainer_context.checkpoint,
+            (trainer_context.run, &name),
+            trainer_context.ranks,
+        )?;
         self.clock.note(begun);
         Ok(())
     }

@@ -496,6 +496,19 @@ Share = float
 Density = Union[Literal["evidence"], Literal["auto"], float, Mapping[str, Share]]
 
 
+RankTables = Union[Literal["replicated"], Literal["sharded"]]
+
+
+class Distributed(TypedDict, total=False):
+    """Training on several processes, which an MPI launcher starts. One process alone ignores it.
+
+    Keys:
+        tables: Where the processes hold the tables, with their optimizer moments. The model is the same.
+    """
+
+    tables: RankTables
+
+
 class EvidenceSettings(TypedDict, total=False):
     """Shrinkage factor of a row: cap I / (I + k), where I = n p (1 - p), n is the number of its labelled training rows
         and p the positive rate of the task.
@@ -1137,6 +1150,7 @@ class RunConfig(TypedDict, total=False):
         calibration: Calibration of its probabilities.
         columns: The features, in the order of the network's fields.
         data: Source of the rows.
+        distributed: Training on several processes, which an MPI launcher starts.
         evaluation: Evaluation of the trained model.
         features: Features that follow from others.
         network: Network and its sizes.
@@ -1155,6 +1169,7 @@ class RunConfig(TypedDict, total=False):
     calibration: Calibration
     columns: Mapping[str, Column]
     data: Data
+    distributed: Distributed
     evaluation: Evaluation
     features: Features
     network: Network

@@ -6,7 +6,7 @@ use ncs_features::{
     Field, IdSpacePlan, NumericPlan, Pooling, Schema, SchemaPlan, TablePlan, sequences,
 };
 use ncs_model::{AttentionLayout, DenseSize, NetworkPlan};
-use ncs_train::{Balance, Keep, SearchKind, Shrinkage, TrainPlan};
+use ncs_train::{Balance, Keep, RankTables, SearchKind, Shrinkage, TrainPlan};
 
 use ncs_config::RunPlan;
 
@@ -37,17 +37,23 @@ pub(super) struct Estimate {
 }
 
 impl Estimate {
-    /// Estimates the memory from the run file alone, or with the fitted schema.
-    pub(super) fn of(plan: &RunPlan, fitted: Option<&Schema>) -> Estimate {
+    /// Estimates the memory of each of `n_ranks` processes, from the run file alone or with the fitted schema.
+    pub(super) fn of(plan: &RunPlan, fitted: Option<&Schema>, n_ranks: usize) -> Estimate {
+        let Estimate { mut parts } = Estimate::beside_tables(plan);
+        let tables = plan.schema.tables.iter().enumerate();
+        parts.extend(tables.map(|(number, table)| {
+            let used = table_use(plan, number, table, fitted);
+            table_part(plan, table, used, n_ranks)
+        }));
+        let initial = fitted.into_iter().flat_map(|schema| initial_rows(plan, schema));
+        parts.extend(initial);
+        Estimate { parts }
+    }
+
+    /// Estimates the memory of everything but tables.
+    pub(super) fn beside_tables(plan: &RunPlan) -> Estimate {
         let mut parts = vec![layers(plan), threads(plan), batch(plan), resamples(plan)];
         parts.extend(rounds(plan));
-        let tables = plan.schema.tables.iter().enumerate();
-        parts.extend(tables.map(|(number, table)| table_part(plan, number, table, fitted)));
-        parts.extend(
-            fitted
-                .into_iter()
-                .flat_map(|schema| initial_rows(plan, schema)),
-        );
         Estimate { parts }
     }
 
@@ -124,7 +130,7 @@ fn n_subnets(plan: &RunPlan) -> f64 {
 
 /// Sets of weights of a network that are kept beside those in training: of each training where there are two, of a first
 /// one those of its end at least.
-fn n_kept(plan: &RunPlan) -> f64 {
+pub(super) fn n_kept(plan: &RunPlan) -> f64 {
     let (of_one, of_first) = match (plan.train.keep, plan.network.kind) {
         (Keep::Last, _) => (0.0, 1.0),
         (Keep::BestPerTask, kind) if kind.shares_tables() => {
@@ -305,9 +311,22 @@ fn rounds(plan: &RunPlan) -> Option<Part> {
     })
 }
 
-/// Memory of a table: four bytes for each row, a first chunk of embeddings, and the embeddings of the rows that
-/// are certainly used, with their moments.
-fn table_part(plan: &RunPlan, number: usize, table: &TablePlan, fitted: Option<&Schema>) -> Part {
+/// The rows of a table, as far as they are known.
+struct TableUse {
+    rows: f64,
+    /// Rows that take memory for their embeddings.
+    used: f64,
+    /// True if these are all that the training will use.
+    all_used: bool,
+}
+
+/// Returns the rows of a table: a first chunk of embeddings takes memory, and those that are certainly used.
+fn table_use(
+    plan: &RunPlan,
+    number: usize,
+    table: &TablePlan,
+    fitted: Option<&Schema>,
+) -> TableUse {
     const CHUNK: f64 = 4096.0;
     let rows = match (fitted, &table.ids) {
         (Some(schema), _) => schema.tables[number].ids.n_rows() as f64,
@@ -322,15 +341,43 @@ fn table_part(plan: &RunPlan, number: usize, table: &TablePlan, fitted: Option<&
     } else {
         CHUNK.min(rows)
     };
+    TableUse {
+        rows,
+        used,
+        all_used,
+    }
+}
+
+/// Memory of a table: an index, and the embeddings of the rows that are used, with their moments.
+fn table_part(plan: &RunPlan, table: &TablePlan, of_table: TableUse, n_ranks: usize) -> Part {
+    /// Bytes of an index by row number for each row, and of one by a hash for each used row.
+    const INDEX: [f64; 2] = [4.0, 32.0];
+    let TableUse {
+        rows,
+        used,
+        all_used,
+    } = of_table;
     let dim = plan.network.dim;
     let per_row = plan.train.table_optimizer.kind.values_per_row(dim) as f64
         + n_kept(plan) * dim as f64 * f64::from(u8::from(all_used));
-    let bytes = 4.0 * rows + used * 4.0 * per_row;
+    let (bytes, more) = match plan.train.rank_tables {
+        RankTables::Sharded if n_ranks > 1 => (
+            used * (INDEX[1] + 4.0 * per_row) / n_ranks as f64,
+            ", or more processes",
+        ),
+        _ if n_ranks > 1 => (
+            INDEX[0] * rows + used * 4.0 * per_row,
+            ", or set distributed.tables = \"sharded\"",
+        ),
+        _ => (INDEX[0] * rows + used * 4.0 * per_row, ""),
+    };
     Part {
         what: format!("table {:?} of {} rows", table.name, count(rows)),
         bytes: bytes * n_networks(plan),
         key: table_key(plan, table),
-        remedy: "use fewer buckets or a smaller vocabulary, or a smaller network.dim".to_owned(),
+        remedy: format!(
+            "use fewer buckets or a smaller vocabulary, or a smaller network.dim{more}"
+        ),
     }
 }
 

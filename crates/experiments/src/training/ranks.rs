@@ -30,7 +30,7 @@ pub(super) fn follow(
     let data = prepare_rows(plan, Progress::Quiet, stop)?;
     let all = prepare_refit(plan, &data, Progress::Quiet, stop)?;
     let largest = all.as_ref().unwrap_or(&data);
-    memory::check_fitted(file, &largest.schema)?;
+    memory::check_fitted(file, &largest.schema, ranks.n_ranks())?;
     let initial = table_init::read(plan, &largest.schema)?;
     let run = Run {
         initial_rows: &initial.tables,

@@ -3,9 +3,19 @@
 use super::TableGradient;
 use super::part::{add_scaled, ones};
 use crate::number::Real;
-use crate::tables::Table;
+use crate::tables::{Table, TableShare};
 
 impl<R: Real> TableGradient<R> {
+    /// Returns the rows that belong to one of `n_owners` shares of the table, and their gradients, `[rows, dim]`. The rows
+    /// of the gradient must lie owner by owner, as they do where a batch's rows were gathered so.
+    pub fn of_owner(&self, owner: usize, n_owners: usize) -> (&[u32], &[R]) {
+        let owner_of = |id: &u32| TableShare::owner(*id, n_owners);
+        let start = self.ids.partition_point(|id| owner_of(id) < owner);
+        let end = self.ids.partition_point(|id| owner_of(id) <= owner);
+        let dim = self.values.len() / self.ids.len().max(1);
+        (&self.ids[start..end], &self.values[start * dim..end * dim])
+    }
+
     /// Replaces the gradient by the sum of several, each given as rows (each once) and their gradients, `[rows, dim]`. The
     /// gradients of a row are added in the order of `parts`; the rows lie in the order of their slots, as after a
     /// backward pass. Returns `None` if the sizes do not fit, or `table` has not initialised a row; the gradient is then

@@ -55,7 +55,7 @@ pub(super) fn measure(
         };
     }
     let trainer_context = context.trainer_context();
-    let mut trainer = Trainer::new(&trainer_context, phase(context), copies(context, start));
+    let mut trainer = Trainer::new(&trainer_context, phase(context), copies(context, start))?;
     trainer.accumulate_gradients_by_halves();
     trainer.run(listener)?;
     let (_, units) = trainer.model.spec().layer_shapes()[0];
@@ -77,7 +77,7 @@ pub(super) fn measure(
         agreements,
     };
     let text = serde_json::to_vec_pretty(&kept).expect("agreements are plain data");
-    context.ranks.first(|| {
+    context.ranks.on_first(|| {
         create_parent_folder(&path)?;
         Ok(tensor_file::write_bytes(&path, &text)?)
     })?;
@@ -113,6 +113,7 @@ fn copies(context: &SearchContext<'_>, start: &Weights) -> Model {
         .iter_mut()
         .for_each(|width| *width *= n_tasks);
     let mut model = Model::new(spec, CounterRng::new(context.plan.seed, "initial weights"));
+    context.ranks.share_tables(&mut model);
     let mut base = context.model();
     let base = base.network_mut(0);
     base.restore(start).expect("the start is of this network");

@@ -218,7 +218,7 @@ fn warm_up(
 ) -> Result<Vec<SearchLevel>, TrainError> {
     let trainer_context = context.trainer_context();
     let model = model(context, start, None);
-    let mut trainer = Trainer::new(&trainer_context, phase(context, candidates, 0), model);
+    let mut trainer = Trainer::new(&trainer_context, phase(context, candidates, 0), model)?;
     trainer.accumulate_gradients();
     trainer.run(listener)?;
     let tasks = 0..context.schema.tasks.len();
@@ -284,7 +284,7 @@ fn candidate(
         tasks,
     };
     let model = model(context, start, Some(masks));
-    let mut trainer = Trainer::new(&trainer_context, phase(context, candidates, number), model);
+    let mut trainer = Trainer::new(&trainer_context, phase(context, candidates, number), model)?;
     trainer.run(listener)?;
     let (evaluated, predictions) = evaluate(context, &mut trainer)?;
     // Shares of common units are compared row by row.

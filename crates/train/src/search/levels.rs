@@ -157,7 +157,7 @@ fn write_file(
             values: Values::F32(scores),
         });
     }
-    context.ranks.first(|| {
+    context.ranks.on_first(|| {
         create_parent_folder(path)?;
         tensor_file::write(path, &entries, metadata)?;
         Ok(())

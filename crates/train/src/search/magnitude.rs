@@ -82,7 +82,7 @@ fn train(
         &trainer_context,
         phase(context, task, number),
         model(context, task, mask, start),
-    );
+    )?;
     trainer.run(listener)?;
     let validation = match context.valid {
         Some(valid) => {

@@ -11,6 +11,7 @@ use crate::tensors::{Tensors, create_parent_folder, read_weights};
 use crate::trainer::Trainer;
 use ncs_model::{TensorFile, Weights};
 use ncs_readers::batches::Rows;
+use std::sync::Arc;
 
 /// The initial weights, or those after some steps of joint training, which are made once and kept.
 pub(super) fn start(
@@ -30,17 +31,18 @@ pub(super) fn start(
         return Ok(read_weights(&file, "start", n_tables)?);
     }
     let trainer_context = context.trainer_context();
-    let mut trainer = Trainer::new(&trainer_context, phase, context.model());
+    let mut trainer = Trainer::new(&trainer_context, phase, context.model())?;
     trainer.run(listener)?;
-    let weights = trainer.model.network(0).weights();
+    let weights = Arc::new(trainer.model.network(0).weights());
+    let whole = context.ranks.whole(&context.spec, &weights)?;
     let mut tensors = Tensors::default();
-    tensors.weights("start", &weights);
+    tensors.weights("start", &whole);
     let metadata = [("run".to_owned(), context.run.to_owned())];
-    context.ranks.first(|| {
+    context.ranks.on_first(|| {
         create_parent_folder(&path)?;
         Ok(tensors.write(&path, &metadata.into())?)
     })?;
-    Ok(weights)
+    Ok(Arc::unwrap_or_clone(weights))
 }
 
 /// Returns the joint training before a search, if kept weights are reset to its result.

@@ -8,7 +8,7 @@ use crate::error::TrainError;
 use crate::plan::{Balance, StepPrecision, Steps};
 use crate::step_loss::{Coupling, StepInputs, StepLoss, TaskLoss};
 use ncs_features::Batch;
-use ncs_model::{CounterRng, Dropout, Gradient, Subnet, Workspace};
+use ncs_model::{CounterRng, Dropout, Gradient, Purpose, Subnet, Workspace};
 
 impl<'a> Trainer<'a> {
     /// One batch: a step for each task in turn, or one for all tasks of a network.
@@ -119,12 +119,16 @@ impl<'a> Trainer<'a> {
         turn: u64,
         factor: f64,
     ) -> Result<(), TrainError> {
-        self.model.network_mut(network).init_rows_of(batch);
+        let (ranks, spec) = (self.trainer_context.ranks, self.model.spec().clone());
+        let of_step = (&*spec, self.model.network_mut(network));
+        let rows = &mut self.rows;
+        rows.look_up(ranks, network, of_step, batch, Purpose::Training)?;
         let taken = self.taken(batch, network, &running.tasks)?;
         let weights = self.model.network(network);
         running.subnets.iter_mut().for_each(|s| s.load(weights));
         let loss = self.loss(batch, &running.tasks, taken.as_ref());
         let (parts, losses) = self.compute_gradient(&loss, batch, running, turn)?;
+        self.rows.put_back(network, self.model.network_mut(network));
         self.record_losses(&loss.means(&losses), batch, factor)?;
         let heads = &self.model.network(network).tasks;
         let place = |task: &usize| heads.iter().position(|own| own == task);
@@ -190,7 +194,10 @@ impl<'a> Trainer<'a> {
             subnets: &running.subnets,
             dropout: self.dropout(turn),
         };
-        let (tables, ranks) = (&inputs.network.tables, self.trainer_context.ranks);
+        let (tables, ranks) = (
+            self.rows.held(running.network, inputs.network),
+            self.trainer_context.ranks,
+        );
         let evidence = self.trainer_context.evidence;
         let groups = loss.groups();
         let evidence = groups
@@ -212,7 +219,7 @@ impl<'a> Trainer<'a> {
         }
         let mut losses = losses(&self.pass, heads.len());
         ranks.sum_step(tables, &mut gradients, &mut losses)?;
-        let (gradient, parts) = balance::combine(plan.balance, gradients, &evidence);
+        let (gradient, parts) = balance::combine(plan.balance, gradients, &evidence, ranks)?;
         self.gradient = gradient;
         Ok((parts, losses))
     }
@@ -240,7 +247,7 @@ impl<'a> Trainer<'a> {
         for found in means {
             let (task, mean) = (found.task, found.mean);
             if !mean.is_finite() {
-                return Err(self.not_finite(batch, task, mean));
+                return Err(self.not_finite(batch, task, mean)?);
             }
             if found.mass > 0.0 {
                 self.progress.add_loss(task, mean);
@@ -254,18 +261,23 @@ impl<'a> Trainer<'a> {
         Ok(())
     }
 
-    fn not_finite(&self, batch: &Batch, task: usize, loss: f64) -> TrainError {
+    fn not_finite(&self, batch: &Batch, task: usize, loss: f64) -> Result<TrainError, TrainError> {
         let (budget, step) = (self.phase.budget, self.progress.step);
         let network = self.model.network(self.model.network_of(task));
-        TrainError::NotFinite {
+        Ok(TrainError::NotFinite {
             phase: self.phase.name.clone(),
             step: step + 1,
             epoch: budget.epoch(step) + 1,
             batch: budget.batch(step) + 1,
             task: self.trainer_context.schema.tasks[task].name.clone(),
             loss,
-            nan_source: nan_source(network, self.trainer_context.schema, batch),
-        }
+            nan_source: nan_source(
+                network,
+                self.trainer_context.schema,
+                batch,
+                self.trainer_context.ranks,
+            )?,
+        })
     }
 
     /// Adds the step's gradient to the task's sum, if sums are asked for.

@@ -9,6 +9,7 @@ use crate::predict::{self, Evaluator, ValidationScore};
 use crate::progress::ValidationRecord;
 use ncs_eval::Predictions;
 use ncs_features::Batch;
+use ncs_model::Purpose;
 use ncs_readers::batches::BatchPlan;
 use ncs_readers::cache::Cache;
 
@@ -82,7 +83,9 @@ impl Trainer<'_> {
         let mut lost: Option<Batch> = None;
         for batch in part.batches(BatchPlan::default()) {
             let batch = batch?;
-            let own = evaluator.scores(&batch, &mut self.pass);
+            self.look_up_all(&batch)?;
+            let own = evaluator.scores(&self.model, &batch, &mut self.pass);
+            self.put_all_back();
             let scores = self.trainer_context.ranks.all_rows_of(own)?;
             let is_lost = |&task: &usize| scores[task].iter().any(|score| score.is_nan());
             predict::append(&mut predictions, &batch, &scores);
@@ -93,6 +96,24 @@ impl Trainer<'_> {
         match lost {
             Some(batch) => self.check_lost(&batch, predictions),
             None => Ok(predictions),
+        }
+    }
+
+    /// Makes all networks ready to score a batch.
+    fn look_up_all(&mut self, batch: &Batch) -> Result<(), TrainError> {
+        let ranks = self.trainer_context.ranks;
+        for number in 0..self.model.networks().len() {
+            let spec = self.model.spec().clone();
+            let network = (&*spec, self.model.network_mut(number));
+            let rows = &mut self.rows;
+            rows.look_up(ranks, number, network, batch, Purpose::Scoring)?;
+        }
+        Ok(())
+    }
+
+    fn put_all_back(&mut self) {
+        for number in 0..self.model.networks().len() {
+            self.rows.put_back(number, self.model.network_mut(number));
         }
     }
 
@@ -111,7 +132,12 @@ impl Trainer<'_> {
                     phase: self.phase.name.clone(),
                     step: self.progress.step,
                     task: found.name.clone(),
-                    nan_source: nan_source(network, self.trainer_context.schema, batch),
+                    nan_source: nan_source(
+                        network,
+                        self.trainer_context.schema,
+                        batch,
+                        self.trainer_context.ranks,
+                    )?,
                 });
             }
         }
