@@ -5,6 +5,7 @@ pub mod daily;
 pub mod export;
 pub mod init;
 pub mod model;
+pub mod plan;
 pub mod serve;
 
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use compare::Compare;
 pub use model::{Evaluate, Importance, Score, Shard};
+pub use plan::Plan;
 
 /// Predict clicks and conversions with one model: each task uses its own subnetwork of a shared network.
 #[derive(Clone, Debug, Parser)]
@@ -37,6 +39,8 @@ pub enum Command {
     Check(Check),
     /// Search masks, train and evaluate; write the model and a report. Resumes an interrupted run.
     Train(Train),
+    /// Predict time, memory and traffic of a training on several processes from the costs of a step, measured here.
+    Plan(Plan),
     /// Tune the settings that the run file does not set, on validation rows; write the best run file. Resumes an
     /// interrupted tuning.
     Tune(Tune),

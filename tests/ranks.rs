@@ -242,70 +242,75 @@ fn a_run_with_tables_in_shards_goes_on_with_other_ranks_and_with_whole_tables() 
     check_going_on(&[], &[SHARDED]);
 }
 
+/// Without estimates over all rows of a table.
+const PLAIN: &str = "training.embedding_evidence=\"none\"";
+
+const SEARCH: &str = "network.kind=\"sparse_sharing\"";
+
+/// Trainings whose bytes do not depend on where tables lie, each with a number of ranks.
+const SAME_BYTES: [(usize, &[&str]); 10] = [
+    (1, &[PLAIN]),
+    (2, &[PLAIN]),
+    (3, &[PLAIN]),
+    (4, &[PLAIN]),
+    (
+        3,
+        &[
+            "training.embedding_evidence={k=10.0}",
+            "training.steps=\"joint\"",
+        ],
+    ),
+    (
+        2,
+        &[
+            PLAIN,
+            "network.kind=\"single_task\"",
+            "training.keep=\"best_per_task\"",
+        ],
+    ),
+    (
+        2,
+        &[
+            PLAIN,
+            "training.refit=true",
+            "training.click_logit=\"learned\"",
+        ],
+    ),
+    (
+        3,
+        &[
+            PLAIN,
+            "training.average=\"ema\"",
+            "training.field_dropout=0.1",
+        ],
+    ),
+    (
+        2,
+        &[
+            PLAIN,
+            SEARCH,
+            "search.density=0.5",
+            "search.measure_rho=true",
+        ],
+    ),
+    (
+        3,
+        &[
+            PLAIN,
+            SEARCH,
+            "search.density=0.5",
+            "search.kind=\"magnitude\"",
+            "search.rounds=1",
+            "search.rewind={steps=9}",
+        ],
+    ),
+];
+
 #[test]
 fn tables_in_shards_give_the_bytes_of_whole_tables() {
     let log = short_run::log(&[]);
     let folder = log.path();
-    let plain = "training.embedding_evidence=\"none\"";
-    let search = "network.kind=\"sparse_sharing\"";
-    let cases: [(usize, &[&str]); 10] = [
-        (1, &[plain]),
-        (2, &[plain]),
-        (3, &[plain]),
-        (4, &[plain]),
-        (
-            3,
-            &[
-                "training.embedding_evidence={k=10.0}",
-                "training.steps=\"joint\"",
-            ],
-        ),
-        (
-            2,
-            &[
-                plain,
-                "network.kind=\"single_task\"",
-                "training.keep=\"best_per_task\"",
-            ],
-        ),
-        (
-            2,
-            &[
-                plain,
-                "training.refit=true",
-                "training.click_logit=\"learned\"",
-            ],
-        ),
-        (
-            3,
-            &[
-                plain,
-                "training.average=\"ema\"",
-                "training.field_dropout=0.1",
-            ],
-        ),
-        (
-            2,
-            &[
-                plain,
-                search,
-                "search.density=0.5",
-                "search.measure_rho=true",
-            ],
-        ),
-        (
-            3,
-            &[
-                plain,
-                search,
-                "search.density=0.5",
-                "search.kind=\"magnitude\"",
-                "search.rounds=1",
-                "search.rewind={steps=9}",
-            ],
-        ),
-    ];
-    for (case, (n, sets)) in cases.into_iter().enumerate() {
+    for (case, (n, sets)) in SAME_BYTES.into_iter().enumerate() {
         let whole = train_on(n, folder, &format!("whole-{case}"), sets, 0);
         let sets = [sets, &[SHARDED]].concat();
         let shards = train_on(n, folder, &format!("shards-{case}"), &sets, 0);
@@ -411,4 +416,60 @@ fn a_rank_that_ends_is_named_and_the_run_can_go_on() {
     );
     train_on(2, folder, "out", &[], 0);
     assert!(out.join("model/manifest.json").exists());
+}
+
+#[test]
+fn a_plan_is_made_of_measured_costs_and_kept_ones() {
+    let log = short_run::log(&[]);
+    let folder = log.path();
+    let machines = ["--ranks", "6", "--rows", "1e11", "--gbit", "25", "--json"];
+    let run = ["plan", "log/run.toml", "--set", "training.batch=256"];
+    let measured = trained::done(
+        folder,
+        &[&run[..], &["--time", "100ms"], &machines].concat(),
+    );
+    let plan: serde_json::Value = serde_json::from_str(&measured).unwrap();
+    let costs = &plan["costs"];
+    assert_eq!(
+        (costs["batch"].as_u64(), costs["passes"].as_u64()),
+        (Some(256), Some(2))
+    );
+    for cost in [
+        "row_seconds",
+        "table_row_seconds",
+        "lookup_seconds",
+        "reading_seconds",
+        "dense",
+    ] {
+        assert!(costs[cost].as_f64().unwrap() > 0.0, "{cost}: {measured}");
+    }
+    let distinct = costs["distinct"].as_array().unwrap();
+    let table_rows = distinct
+        .iter()
+        .map(|point| point["table_rows"].as_f64().unwrap());
+    assert!(distinct.len() > 8 && table_rows.is_sorted(), "{measured}");
+    let predictions = plan["predictions"].as_array().unwrap();
+    let ranks: Vec<_> = predictions
+        .iter()
+        .map(|found| found["ranks"].as_u64().unwrap())
+        .collect();
+    assert_eq!(ranks, [1, 2, 4, 6]);
+    // The same costs give the same plan, without measuring.
+    fs::write(folder.join("costs.json"), &measured).unwrap();
+    let kept = [&run[..2], &["--costs", "costs.json"]].concat();
+    assert_eq!(
+        trained::done(folder, &[&kept[..], &machines].concat()),
+        measured
+    );
+    let text = trained::done(folder, &[&kept[..], &["--ranks", "2"]].concat());
+    assert!(
+        text.contains("hours a pass") && text.contains("Batches of 256 rows"),
+        "{text}"
+    );
+    fs::write(folder.join("costs.json"), "{}").unwrap();
+    trained::refused(
+        folder,
+        &kept,
+        &["costs.json: not what `ncs plan --json` prints: missing field `costs`"],
+    );
 }

@@ -14,6 +14,7 @@ pub mod init;
 pub mod inspect;
 pub mod lookup_file;
 mod model;
+pub mod plan;
 pub mod promote;
 pub mod quickstart;
 pub mod replay;
@@ -46,6 +47,7 @@ pub fn run(command: &Command, progress: Progress) -> Outcome {
         Command::Init(arguments) => init::run(arguments, progress),
         Command::Check(arguments) => check::run(arguments, progress),
         Command::Train(arguments) => train::run(arguments, progress),
+        Command::Plan(arguments) => plan::run(arguments, progress),
         Command::Tune(arguments) => tune::run(arguments, progress),
         Command::Compare(arguments) => compare::run(arguments, progress),
         Command::Backtest(arguments) => backtest::run(arguments, progress),

@@ -9,6 +9,7 @@ pub mod comparison;
 mod cost;
 pub mod data_check;
 mod data_preview;
+pub mod distributed_plan;
 mod distributions;
 pub mod drift;
 mod drift_error;

@@ -281,3 +281,118 @@ fn answer(
     reader.end()?;
     Ok(answer)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::RankTables;
+    use ncs_collective::{ThreadRank, threads};
+    use ncs_model::{CounterRng, Gram, NetworkKind, NetworkPlan, TableShare, TableSpec};
+    use std::time::Duration;
+
+    fn on_ranks<T: Send>(n: usize, work: impl Fn(Ranks<'_>) -> T + Sync) -> Vec<T> {
+        let work = &work;
+        let of_rank = |rank: ThreadRank| work(Ranks::new(&rank, RankTables::Sharded));
+        std::thread::scope(|scope| {
+            let ranks = threads(n, Duration::from_secs(60)).into_iter();
+            let started: Vec<_> = ranks
+                .map(|rank| scope.spawn(move || of_rank(rank)))
+                .collect();
+            let ended = started.into_iter().map(|thread| thread.join().unwrap());
+            ended.collect()
+        })
+    }
+
+    fn spec(rows: usize) -> Spec {
+        Spec {
+            fields: Vec::new(),
+            tables: vec![TableSpec {
+                name: "t".into(),
+                rows,
+                unknown: None,
+            }],
+            tasks: vec!["ctr".into()],
+            links: Vec::new(),
+            plan: NetworkPlan {
+                kind: NetworkKind::SharedBottom,
+                dim: 3,
+                hidden: Vec::new(),
+                gram: Gram::None,
+                dropout: 0.0,
+                table_deviation: None,
+                heads: ncs_model::Heads::default(),
+            },
+        }
+    }
+
+    /// More rows than a piece has.
+    const ROWS: usize = 2 * ROWS_A_PIECE + 5;
+
+    #[test]
+    fn the_whole_is_gathered_on_the_first_rank() {
+        let ids = [0, 7, ROWS_A_PIECE - 1, ROWS_A_PIECE, ROWS - 2, ROWS - 1].map(|id| id as u32);
+        let table = || Table::<f32>::new(ROWS, 3, CounterRng::new(1, "t"), 0.1);
+        let mut whole = table();
+        whole.init_rows(&ids);
+        let whole = whole.sparse_rows();
+        let gathered = on_ranks(3, |ranks| {
+            let mut own = table();
+            own.hold_share(ranks.table_share().unwrap());
+            own.restore(&whole).unwrap();
+            let weights = Weights {
+                dense: vec![1.0],
+                tables: vec![own.sparse_rows()],
+            };
+            let gathered = ranks.whole(&spec(ROWS), &Arc::new(weights)).unwrap();
+            gathered.tables[0].clone()
+        });
+        assert_eq!(gathered[0], whole);
+        let others = gathered[1..].iter().map(|rows| rows.ids.len());
+        assert!(others.sum::<usize>() < ids.len());
+    }
+
+    #[test]
+    fn an_error_of_any_rank_is_one_of_all() {
+        let outcomes = on_ranks(3, |ranks| {
+            ranks.all_done(Ok(())).unwrap();
+            let own = match ranks.share().index {
+                1 => Err(TrainError::OtherRank {
+                    rank: 9,
+                    what: "the disk is full".to_owned(),
+                }),
+                _ => Ok(()),
+            };
+            ranks.all_done(own).unwrap_err().to_string()
+        });
+        let text = "rank 9: the disk is full";
+        assert_eq!(outcomes[1], text);
+        assert_eq!(
+            [&outcomes[0], &outcomes[2]],
+            [&format!("rank 1: {text}"); 2]
+        );
+    }
+
+    #[test]
+    fn what_follows_from_the_whole_model_is_found_by_the_first_rank() {
+        let found = on_ranks(3, |ranks| {
+            let own = ranks.share().index;
+            let sums = ranks.sums_over_rows([own as f64, 1.0]).unwrap();
+            (ranks.by_whole_model(|| Ok(own)).unwrap(), sums)
+        });
+        assert_eq!(found, [(0, [3.0, 3.0]); 3]);
+    }
+
+    #[test]
+    fn a_row_belongs_to_one_rank() {
+        let owned = on_ranks(3, |ranks| {
+            (0..100).map(|id| ranks.owns(id)).collect::<Vec<_>>()
+        });
+        for id in 0..100 {
+            let owners = owned.iter().filter(|owned| owned[id]).count();
+            assert_eq!(
+                (owners, owned[TableShare::owner(id as u32, 3)][id]),
+                (1, true)
+            );
+        }
+    }
+}
