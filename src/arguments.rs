@@ -2,6 +2,7 @@
 
 pub mod compare;
 pub mod daily;
+pub mod delta;
 pub mod export;
 pub mod init;
 pub mod model;
@@ -62,6 +63,9 @@ pub enum Command {
     Calibrate(daily::Calibrate),
     /// Compare a candidate with the live model on new rows, and promote it unless it is worse.
     Promote(Box<daily::Promote>),
+    /// Write what differs between two models, or apply it: a model without the file of all its weights.
+    #[command(subcommand)]
+    Delta(delta::Delta),
     /// Erase values, such as a user's id, from a model, its run, id caches and score logs, and prove it.
     Forget(daily::Forget),
     /// Serve predictions over HTTP and gRPC.

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use ncs_features::IdSpace;
 use ncs_model::TensorFile;
-use ncs_model::artifact::Artifact;
+use ncs_model::artifact::{Artifact, DELTA};
 use ncs4cvr::run_file::RunFile;
 use trained::{done, refused};
 
@@ -165,6 +165,8 @@ fn an_interrupted_one_ends_with_the_same_bytes() {
         let [cut, whole] =
             [&out[..], "whole"].map(|out| short_run::bytes(&folder.path().join(out)));
         assert!(cut == whole, "{after}");
+        let delta = |out: &str| fs::read(folder.path().join(out).join("model").join(DELTA)).ok();
+        assert!(delta(&out) == delta("whole"), "{after}");
     }
 }
 

@@ -85,6 +85,9 @@ struct Nobody;
 impl Watcher for Nobody {
     fn loaded(&self, _: &Version) {}
     fn labelled(&self, _: &Version, _: &[&str]) {}
+    fn delta_failed(&self, model: &str) {
+        panic!("the delta of {model} is not applied");
+    }
     fn failed(&self, model: &str) {
         panic!("{model} does not load");
     }

@@ -59,7 +59,7 @@ pub fn make(
         recalibration::recalibrate(&loaded, rows, &settings, &mut pass, stop, &mut listener)?;
     job.finish();
     progress.log(&format!("calibrated on {} rows", grouped(made.rows)));
-    recalibration::write(&made, &folder)?;
+    recalibration::write(&made, &loaded.folder, &folder)?;
     Ok((made.change, folder))
 }
 

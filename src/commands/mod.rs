@@ -5,6 +5,7 @@ pub mod cache;
 pub mod calibrate;
 pub mod check;
 pub mod compare;
+pub mod delta;
 pub mod drift;
 pub mod evaluate;
 pub mod export;
@@ -57,6 +58,7 @@ pub fn run(command: &Command, progress: Progress) -> Outcome {
         Command::Score(arguments) => score::run(arguments, progress),
         Command::Calibrate(arguments) => calibrate::run(arguments, progress),
         Command::Promote(arguments) => promote::run(arguments, progress),
+        Command::Delta(arguments) => delta::run(arguments, progress),
         Command::Forget(arguments) => forget::run(arguments, progress),
         Command::Serve(arguments) => serve::run(arguments),
         Command::Inspect(arguments) => inspect::run(arguments),

@@ -19,6 +19,8 @@ const MODEL: [&str; 2] = ["start", "model"];
 pub struct StartPlan {
     /// The model, with its hash.
     pub earlier: Earlier,
+    /// Its folder.
+    pub folder: PathBuf,
 }
 
 impl PartialEq for StartPlan {
@@ -77,6 +79,7 @@ pub(crate) fn plan(
             run,
             evicted,
         },
+        folder,
     })
 }
 

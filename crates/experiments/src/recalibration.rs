@@ -14,9 +14,9 @@ use std::sync::atomic::AtomicBool;
 use ncs_eval::{Predictions, TaskPredictions};
 use ncs_features::distribution::Distribution;
 use ncs_model::artifact::{
-    Ancestor, Artifact, CalibrationFigures, Recalibration, TaskRecalibration,
+    Ancestor, Artifact, CalibrationFigures, DELTA, Recalibration, TaskRecalibration,
 };
-use ncs_model::{Calibrator, Scorer, SelfTest, Workspace};
+use ncs_model::{Calibrator, Scorer, SelfTest, Workspace, tensor_file};
 use ncs_readers::Moment;
 use ncs_readers::split::time_of;
 use ncs_train::calibrate::{self, Calibration};
@@ -97,6 +97,7 @@ pub fn recalibrate(
         artifact.calibrators[fit.task] = Some(fit.calibrator);
     }
     artifact.ancestry.push(Ancestor {
+        day: None,
         model: Artifact::hash(&model.folder)?.to_hex().to_string(),
         rows: rows as u64,
         calibration: Some(change.clone()),
@@ -322,15 +323,23 @@ pub fn target(model: &LoadedModel, named: &Path, out: Option<&Path>) -> Result<P
     }
 }
 
-/// Writes the model.
+/// Writes the model; `from` is the folder of the model before, whose delta fits the new one as well, since the weights are
+/// the same.
 ///
 /// # Errors
 /// The file system reports an error; an earlier model in the folder then stays.
-pub fn write(recalibrated: &Recalibrated, folder: &Path) -> Result<(), Error> {
+pub fn write(recalibrated: &Recalibrated, from: &Path, folder: &Path) -> Result<(), Error> {
     if let Some(parent) = folder.parent().filter(|parent| *parent != Path::new("")) {
         fs::create_dir_all(parent).map_err(|error| format!("{}: {error}", parent.display()))?;
     }
-    recalibrated.artifact.write(folder)?;
+    let delta = match fs::read(from.join(DELTA)) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        read => Some(read.map_err(|error| format!("{}: {error}", from.join(DELTA).display()))?),
+    };
+    recalibrated.artifact.write_with(folder, |draft| {
+        let written = delta.map(|bytes| tensor_file::write_bytes(&draft.join(DELTA), &bytes));
+        Ok(written.transpose().map(|_| ())?)
+    })?;
     // The new model must load, as any other.
     Ok(LoadedModel::open(folder).map(drop)?)
 }

@@ -337,7 +337,7 @@ fn finish(
         chosen,
         notes,
     } = frozen::freeze(plan, data, trained)?;
-    artifact.write(&folder.join("model"))?;
+    let of_delta = earlier::write_model(plan, &artifact, &folder.join("model"))?;
     let scorer = Scorer::new(&artifact).ok_or(UNFIT)?;
     // Validation rows are for a model that has not learned from them.
     let chosen = chosen.map(|chosen| Scorer::new(&chosen).ok_or(UNFIT));
@@ -361,6 +361,8 @@ fn finish(
     let of_moments = trained.moments.as_deref();
     let of_start = earlier::note(plan, &data.schema, of_moments);
     report.notes.extend(of_start);
+    report.notes.extend(of_delta);
+    report.notes.extend(earlier::waiting(&artifact));
     let before = || cost::wall_seconds(folder);
     report.seconds = clock.map_or_else(before, |meter| Some(meter.wall_seconds()));
     let figures = figures(&evaluated, &data.report);

@@ -6,15 +6,18 @@
 //! `member.i.dense` (layers and heads, as [`crate::DenseLayout`]), `member.i.table.t.ids` and
 //! `member.i.table.t.values`; `life.table.t.*` tell when rows were last seen, where they have a lifetime; masks are
 //! `mask.t.fc_l`, one bit for each connection, as [`Mask::to_bytes`]. The rows of an optional self-test are in
-//! `self_test.json`, whose BLAKE3 is in the manifest.
+//! `self_test.json`, whose BLAKE3 is in the manifest. What differs from the model before may be in `delta.safetensors`.
 
 mod ancestry;
+mod delta;
 mod exchange;
 mod fits;
 mod lives;
 mod manifest;
 
 pub use ancestry::{Ancestor, CalibrationFigures, Erasure, Recalibration, TaskRecalibration};
+pub use delta::{DELTA, Delta, DeltaDraft, DeltaError, DeltaSize, apply_delta};
+pub(crate) use delta::{Frame, TableChange};
 pub use lives::RowLives;
 pub use manifest::VERSION;
 
@@ -122,6 +125,19 @@ impl Artifact {
     /// # Errors
     /// The file system reports an error; an existing folder is then unchanged.
     pub fn write(&self, folder: &Path) -> Result<(), ArtifactError> {
+        self.write_with(folder, |_| Ok(()))
+    }
+
+    /// Writes the files as [`Artifact::write`] does; `add` writes further ones into the folder that will become `folder`,
+    /// after the model's own.
+    ///
+    /// # Errors
+    /// The file system or `add` reports an error; an existing folder is then unchanged.
+    pub fn write_with(
+        &self,
+        folder: &Path,
+        add: impl FnOnce(&Path) -> Result<(), ArtifactError>,
+    ) -> Result<(), ArtifactError> {
         let draft = beside(folder, "tmp");
         let old = beside(folder, "old");
         let at = |path: &Path, result: std::io::Result<()>| {
@@ -134,7 +150,7 @@ impl Artifact {
             }
         }
         at(&draft, std::fs::create_dir_all(&draft))?;
-        let written = self.write_files(&draft);
+        let written = self.write_files(&draft).and_then(|()| add(&draft));
         if written.is_err() {
             // The first error is reported; one about the temporary folder would add nothing.
             let _ = std::fs::remove_dir_all(&draft);
@@ -143,8 +159,28 @@ impl Artifact {
         Ok(at(folder, exchange::replace(&draft, folder, &old))?)
     }
 
-    fn write_files(&self, folder: &Path) -> Result<(), ArtifactError> {
+    /// Writes all tensors, and returns their BLAKE3.
+    fn write_weights(&self, path: &Path) -> Result<Vec<(String, blake3::Hash)>, TensorFileError> {
         let masks = self.mask_bytes();
+        let mut entries = self.weight_entries();
+        entries.extend(masks.iter().map(|(name, bytes)| Entry {
+            name: name.clone(),
+            shape: vec![bytes.len()],
+            values: Values::U8(bytes),
+        }));
+        tensor_file::write(path, &entries, &BTreeMap::new())
+    }
+
+    /// Returns the number of bytes of all weights and lives of rows.
+    fn n_weight_bytes(&self) -> u64 {
+        let entries = self.weight_entries();
+        entries
+            .iter()
+            .map(|entry| entry.values.n_bytes() as u64)
+            .sum()
+    }
+
+    fn weight_entries(&self) -> Vec<Entry<'_>> {
         let mut entries: Vec<Entry<'_>> = Vec::new();
         let mut entry = |name: String, len: usize, values| {
             entries.push(Entry {
@@ -172,10 +208,11 @@ impl Artifact {
                 entry(name, values.len(), Values::U32(values));
             }
         }
-        for (name, bytes) in &masks {
-            entry(name.clone(), bytes.len(), Values::U8(bytes));
-        }
-        let hashes = tensor_file::write(&folder.join(WEIGHTS), &entries, &BTreeMap::new())?;
+        entries
+    }
+
+    fn write_files(&self, folder: &Path) -> Result<(), ArtifactError> {
+        let hashes = self.write_weights(&folder.join(WEIGHTS))?;
         let tensors = hashes
             .into_iter()
             .map(|(name, hash)| (name, hash.to_hex().to_string()));
@@ -268,31 +305,18 @@ impl Artifact {
             })
         };
         let weight_sets = manifest.networks.iter().enumerate().map(weight_set);
-        let artifact = Artifact {
-            masks: manifest
-                .has_masks
-                .then(|| read_masks(&file, &manifest.spec, manifest.owners))
-                .transpose()?
-                .flatten(),
-            weight_sets: weight_sets.collect::<Result<_, TensorFileError>>()?,
-            self_test: read_self_test(folder, manifest.self_test.as_deref())?,
-            shares: manifest.shares,
-            agreements: manifest.agreements,
-            ancestry: manifest.ancestry,
-            distributions: manifest.distributions.map(Arc::new),
-            context_columns: manifest.context_columns,
-            lives: read_lives(&file, n_tables)?
-                .ok_or_else(|| wrong("its lives are not those of rows"))?,
-            calibrators: check_calibrators(folder, &manifest.spec, manifest.calibrators)?,
-            schema: Arc::new(manifest.schema),
-            spec: manifest.spec,
-            of_task: manifest.of_task,
-        };
-        if !manifest.has_masks || artifact.masks.is_some() {
-            Ok(artifact)
-        } else {
-            Err(wrong("its masks are not those of its layers"))
+        let weight_sets = weight_sets.collect::<Result<_, TensorFileError>>()?;
+        let masks = manifest
+            .has_masks
+            .then(|| read_masks(&file, &manifest.spec, manifest.owners))
+            .transpose()?
+            .flatten();
+        if manifest.has_masks && masks.is_none() {
+            return Err(wrong("its masks are not those of its layers"));
         }
+        let lives =
+            read_lives(&file, n_tables)?.ok_or_else(|| wrong("its lives are not those of rows"))?;
+        assemble(folder, manifest, masks, weight_sets, lives)
     }
 
     /// Returns the BLAKE3 of the manifest, which identifies the model: the manifest holds the BLAKE3 of every tensor.
@@ -302,6 +326,31 @@ impl Artifact {
     pub fn hash(folder: &Path) -> Result<blake3::Hash, ArtifactError> {
         Ok(blake3::hash(&read_file(&folder.join(MANIFEST), folder)?))
     }
+}
+
+/// Joins what a manifest holds and what the other files hold.
+fn assemble(
+    folder: &Path,
+    manifest: Manifest,
+    masks: Option<Arc<Masks>>,
+    weight_sets: Vec<WeightSet>,
+    lives: Vec<RowLives>,
+) -> Result<Artifact, ArtifactError> {
+    Ok(Artifact {
+        masks,
+        weight_sets,
+        self_test: read_self_test(folder, manifest.self_test.as_deref())?,
+        shares: manifest.shares,
+        agreements: manifest.agreements,
+        ancestry: manifest.ancestry,
+        distributions: manifest.distributions.map(Arc::new),
+        context_columns: manifest.context_columns,
+        lives,
+        calibrators: check_calibrators(folder, &manifest.spec, manifest.calibrators)?,
+        schema: Arc::new(manifest.schema),
+        spec: manifest.spec,
+        of_task: manifest.of_task,
+    })
 }
 
 /// Reads the lives of rows; `None` if they are not sound, and nothing where the file has none.

@@ -235,6 +235,14 @@ impl<R: Real> Network<R> {
         tables.try_for_each(|(table, rows)| table.restore(rows))
     }
 
+    /// Sets the weights of layers and heads.
+    ///
+    /// # Panics
+    /// If there are not as many.
+    pub(crate) fn set_dense(&mut self, dense: &[R]) {
+        self.dense.copy_from_slice(dense);
+    }
+
     /// Returns the tasks `[from, to]` of the logit transfer, and its parameters; `None` without a transfer.
     pub fn taken(&self) -> Option<([usize; 2], TakenLogit)> {
         let tasks = self.spec.takes()?;

@@ -2,6 +2,7 @@
 
 mod branch;
 mod common;
+mod delta;
 mod precision;
 mod ranking;
 mod self_test;
@@ -20,6 +21,7 @@ use crate::workspace::Workspace;
 use ncs_features::{Batch, IdSpace, Schema, zero_inflated};
 use std::sync::Arc;
 
+pub use delta::Updated;
 pub use precision::{HALF_TOLERANCE, HalfError, Precision};
 pub use ranking::{PreparedContext, RankBuffers, Ranker};
 
@@ -37,6 +39,8 @@ pub struct Scorer {
 /// A network with one weight set, and the tasks that it scores.
 #[derive(Clone, Debug)]
 pub struct FrozenNetwork {
+    /// The number of the weight set in the artifact.
+    pub weight_set: usize,
     /// The network.
     pub network: Network,
     /// The tasks whose heads run.
@@ -50,11 +54,28 @@ pub struct FrozenNetwork {
 impl Scorer {
     /// Creates a scorer from an artifact; `None` if its weights are of another network.
     pub fn new(artifact: &Artifact) -> Option<Scorer> {
+        let restore = |number: usize, network: &mut Network| {
+            network.restore(&artifact.weight_sets[number].weights)
+        };
+        Scorer::assemble(artifact, |number, network| {
+            restore(number, network).ok_or(())
+        })
+        .ok()?
+    }
+
+    /// Creates a scorer whose networks `restore` fills, given the number of the weight set; `None` if weights of layers
+    /// and heads are of another network.
+    fn assemble<E>(
+        artifact: &Artifact,
+        mut restore: impl FnMut(usize, &mut Network) -> Result<(), E>,
+    ) -> Result<Option<Scorer>, E> {
         let spec = Arc::new(artifact.spec.clone());
         let networks = spec.networks();
         let mut members = Vec::new();
         for (number, member) in artifact.weight_sets.iter().enumerate() {
-            let tasks = networks.get(member.network)?.clone();
+            let Some(tasks) = networks.get(member.network).cloned() else {
+                return Ok(None);
+            };
             let is_own = |task: &usize| artifact.of_task.get(*task) == Some(&number);
             let scored: Vec<usize> = tasks.iter().copied().filter(is_own).collect();
             if scored.is_empty() {
@@ -62,13 +83,16 @@ impl Scorer {
             }
             // Checked before memory for the weights is allocated.
             let fits = Network::<f32>::n_dense(&spec, &tasks) == member.weights.dense.len();
-            fits.then_some(())?;
+            if !fits {
+                return Ok(None);
+            }
             let mut network = Network::new(spec.clone(), tasks, CounterRng::new(0, "frozen"));
-            network.restore(&member.weights)?;
+            restore(number, &mut network)?;
             let tasks = with_needed(&spec, &scored);
             let layouts = SparseLayouts::new(&network, artifact.masks.as_ref());
             let subnets = layouts.subnets(&network, &tasks);
             members.push(FrozenNetwork {
+                weight_set: number,
                 network,
                 tasks,
                 scored,
@@ -77,13 +101,13 @@ impl Scorer {
         }
         let mut calibrators = artifact.calibrators.clone();
         calibrators.resize(spec.tasks.len(), None);
-        Some(Scorer {
+        Ok(Some(Scorer {
             calibrators,
             schema: artifact.schema.clone(),
             masks: artifact.masks.clone(),
             spec,
             members,
-        })
+        }))
     }
 
     /// Returns the schema by which rows are encoded.

@@ -288,6 +288,15 @@ impl<R: Real> Table<R> {
         Some(())
     }
 
+    /// Adds a row with its vector. Returns `None`, with the table unchanged, if it does not fit or is initialised.
+    #[must_use]
+    pub(crate) fn restore_row(&mut self, id: u32, vector: &[R]) -> Option<()> {
+        let fits = vector.len() == self.dim() && (id as usize) < self.n_rows();
+        (fits && !self.is_initialised(id)).then_some(())?;
+        self.add(id).copy_from_slice(vector);
+        Some(())
+    }
+
     /// Returns true if these are rows of the table, ascending and unique, with as many numbers as their vectors have.
     fn fits(&self, ids: &[u32], n_values: usize) -> bool {
         n_values == ids.len() * self.dim()

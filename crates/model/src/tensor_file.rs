@@ -138,6 +138,11 @@ impl TensorFile {
         Ok(())
     }
 
+    /// Returns the path that it was read from.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Returns the metadata value of `key`.
     pub fn metadata(&self, key: &str) -> Option<&str> {
         self.header

@@ -2,6 +2,8 @@
 
 #[path = "artifact/calibration.rs"]
 mod calibration;
+#[path = "artifact/delta.rs"]
+mod delta;
 #[path = "artifact/manifest.rs"]
 mod manifest;
 

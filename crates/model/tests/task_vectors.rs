@@ -252,6 +252,7 @@ fn artifact() -> Artifact {
         ancestry: vec![],
         lives: vec![],
         distributions: None,
+        context_columns: vec![],
         shares: vec![],
         schema: Arc::new(schema()),
         spec: Spec::clone(model.spec()),

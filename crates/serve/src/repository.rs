@@ -58,6 +58,8 @@ pub trait Watcher: Send + Sync {
     fn loaded(&self, version: &Version);
     /// The labels of a version changed.
     fn labelled(&self, version: &Version, labels: &[&str]);
+    /// The delta of a version of this model could not be applied; the version is read whole.
+    fn delta_failed(&self, model: &str);
     /// A version of this model failed its checks.
     fn failed(&self, model: &str);
 }

@@ -313,7 +313,15 @@ struct MetricsWatcher(Arc<Telemetry>);
 impl Watcher for MetricsWatcher {
     fn loaded(&self, version: &Version) {
         version.count_by(&self.0);
-        self.0.loaded(&version.identity.model, LoadOutcome::Loaded);
+        let outcome = match version.is_from_delta() {
+            true => LoadOutcome::Updated,
+            false => LoadOutcome::Loaded,
+        };
+        self.0.loaded(&version.identity.model, outcome);
+    }
+
+    fn delta_failed(&self, model: &str) {
+        self.0.loaded(model, LoadOutcome::DeltaFailed);
     }
 
     fn labelled(&self, version: &Version, labels: &[&str]) {

@@ -88,8 +88,12 @@ pub struct Telemetry {
 /// Result of loading a version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LoadOutcome {
-    /// The version is valid.
+    /// The version was read whole, and is valid.
     Loaded,
+    /// The version was made from a delta and the version that it is against, and is valid.
+    Updated,
+    /// A delta could not be applied; the version was read whole.
+    DeltaFailed,
     /// The version is invalid; the versions being served are unchanged.
     Failed,
 }
@@ -231,6 +235,8 @@ impl Telemetry {
     pub fn loaded(&self, model: &str, outcome: LoadOutcome) {
         let outcome = match outcome {
             LoadOutcome::Loaded => "loaded",
+            LoadOutcome::Updated => "updated",
+            LoadOutcome::DeltaFailed => "delta_failed",
             LoadOutcome::Failed => "failed",
         };
         let labels = [("model", model.to_owned()), ("outcome", outcome.to_owned())];

@@ -14,7 +14,7 @@ use crate::telemetry::{ServedBy, ServedVersion, Telemetry};
 use crate::wire::bounds::MAX_NAME;
 use ncs_features::coverage::{count_values, farthest};
 use ncs_features::{Batch, Block, EncodeError, Encoder, Product, Schema};
-use ncs_model::artifact::{Artifact, ArtifactError};
+use ncs_model::artifact::{Artifact, ArtifactError, Delta, DeltaError};
 use ncs_model::{HalfError, Precision, Ranker, Scorer};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -59,6 +59,8 @@ pub struct Version {
     served: OnceLock<Arc<ServedVersion>>,
     /// Its values and scores beside those of its training; `None` for models of earlier versions.
     drift: Option<Arc<DriftCounts>>,
+    /// True if it was made from a delta.
+    from_delta: bool,
     /// Number of requests so far, for sampling those whose values are counted.
     n_requests: AtomicU32,
 }
@@ -69,6 +71,9 @@ pub enum VersionError {
     /// The files are not those of a model.
     #[error(transparent)]
     Artifact(#[from] ArtifactError),
+    /// The delta is not sound, or not against the version that it was applied to.
+    #[error(transparent)]
+    Delta(#[from] DeltaError),
     /// The weights are those of another network.
     #[error(
         "{}: the weights do not match the network of the manifest; train again, or take the model from \
@@ -130,9 +135,53 @@ impl Version {
     ) -> Result<Version, VersionError> {
         let artifact = Artifact::read(folder)?;
         let hash = Artifact::hash(folder)?;
+        let scorer = Scorer::new(&artifact).ok_or_else(|| VersionError::Weights {
+            folder: folder.to_owned(),
+        })?;
+        Version::checked(scorer, &artifact, hash, folder, model, number, precision)
+    }
+
+    /// Makes the version of the model in `folder` from `parent`, the version that its delta is against, and from the
+    /// delta. The result is verified as [`Version::load`] verifies the whole.
+    ///
+    /// # Errors
+    /// As [`Version::load`]; or the delta does not lead from the parent to the model.
+    pub fn updated(
+        parent: &Version,
+        folder: &Path,
+        delta: &Delta,
+        number: u64,
+        precision: Precision,
+    ) -> Result<Version, VersionError> {
+        let updated = parent.scorer.updated(folder, delta)?;
+        let (frame, hash) = (&updated.frame, updated.hash);
+        let model = &parent.identity.model;
+        let version = Version::checked(
+            updated.scorer,
+            frame,
+            hash,
+            folder,
+            model,
+            number,
+            precision,
+        )?;
+        Ok(Version {
+            from_delta: true,
+            ..version
+        })
+    }
+
+    /// Checks that a scorer scores the rows of the model's self-test as it did when it was saved.
+    fn checked(
+        scorer: Scorer,
+        artifact: &Artifact,
+        hash: blake3::Hash,
+        folder: &Path,
+        model: &Arc<str>,
+        number: u64,
+        precision: Precision,
+    ) -> Result<Version, VersionError> {
         let folder = || folder.to_owned();
-        let scorer =
-            Scorer::new(&artifact).ok_or_else(|| VersionError::Weights { folder: folder() })?;
         if let Some(test) = &artifact.self_test {
             let checked = test.check(&scorer);
             checked.map_err(|what| VersionError::SelfTest {
@@ -152,6 +201,11 @@ impl Version {
         let drift = artifact.distributions.clone().map(DriftCounts::new);
         version.drift = drift.map(Arc::new);
         Ok(version)
+    }
+
+    /// Returns true if the version was made from a delta.
+    pub fn is_from_delta(&self) -> bool {
+        self.from_delta
     }
 
     /// A version of a model that was read elsewhere; `hash` is that of its manifest, in hex.
@@ -189,6 +243,7 @@ impl Version {
             main_output,
             served: OnceLock::new(),
             drift: None,
+            from_delta: false,
             n_requests: AtomicU32::new(0),
         }
     }
@@ -245,6 +300,7 @@ impl Version {
 
     /// Counts the values and scores of a request in the bins of the training.
     fn count_drift(&self, drift: &DriftCounts, scores: &Scores) {
+        drift.keep_due(Instant::now());
         let outputs = scores.calibrated.iter().enumerate();
         outputs.for_each(|(output, scores)| drift.count_scores(output, scores));
         let [context, candidates] = &scores.ids;

@@ -3,8 +3,11 @@
 use ncs_config::RunPlan;
 use ncs_eval::report::Note;
 use ncs_features::{Schema, continued};
+use ncs_model::artifact::{Artifact, ArtifactError, DeltaDraft, DeltaSize};
 use ncs_train::SearchKind;
+use std::path::Path;
 
+use crate::error::Error;
 use crate::progress::grouped;
 
 /// Describes the tables that new values made larger: `item_id: 120 new values (table rows 1,002 -> 1,122)`.
@@ -48,4 +51,62 @@ pub(super) fn note(plan: &RunPlan, schema: &Schema, moments: Option<&str>) -> Op
     );
     let warning = false;
     Some(Note { warning, text })
+}
+
+/// Notes the rows that wait for more sightings before they are trained.
+pub(super) fn waiting(artifact: &Artifact) -> Option<Note> {
+    let tables = ncs_train::lifetimes::waiting(artifact).into_iter();
+    let told: Vec<String> = tables
+        .map(|(table, n)| format!("{table}: {}", grouped(n as u64)))
+        .collect();
+    (!told.is_empty()).then(|| Note {
+        warning: false,
+        text: format!(
+            "Rows that are read as unknown until they were seen min_count times: {}.",
+            told.join("; ")
+        ),
+    })
+}
+
+/// Writes a model, with a delta against the model that the training went on from where there is one. Returns the delta's
+/// size, or why there is none, in words.
+///
+/// # Errors
+/// The file system reports an error; an existing folder is then unchanged.
+pub(super) fn write_model(
+    plan: &RunPlan,
+    artifact: &Artifact,
+    folder: &Path,
+) -> Result<Option<Note>, Error> {
+    let Some(start) = &plan.start else {
+        artifact.write(folder)?;
+        return Ok(None);
+    };
+    let draft = DeltaDraft::between(artifact, &start.folder, Some(&start.earlier.hash));
+    let text = match &draft {
+        Ok(draft) => in_words(draft.size()),
+        Err(error) => format!("No delta was written: {error}."),
+    };
+    let draft = draft.ok().filter(|draft| draft.size().is_smaller());
+    let add = |folder: &Path| -> Result<(), ArtifactError> {
+        draft.as_ref().map_or(Ok(()), |draft| draft.write(folder))
+    };
+    artifact.write_with(folder, add)?;
+    let warning = false;
+    Ok(Some(Note { warning, text }))
+}
+
+fn in_words(size: DeltaSize) -> String {
+    let share = |part: u64, of: u64| 100.0 * part as f64 / of.max(1) as f64;
+    if !size.is_smaller() {
+        return "No delta was written: almost all table rows changed.".to_owned();
+    }
+    format!(
+        "Beside the model is its delta against the earlier one, {:.1} % of the bytes of its weights: {} of {} table rows \
+         are new or changed, {} are gone.",
+        share(size.bytes, size.whole_bytes),
+        grouped(size.changed),
+        grouped(size.rows),
+        grouped(size.removed)
+    )
 }

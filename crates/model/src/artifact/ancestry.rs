@@ -9,6 +9,9 @@ pub struct Ancestor {
     pub model: String,
     /// The rows of this step: those that it was trained further on, or calibrated on. 0 for an erasure.
     pub rows: u64,
+    /// Day of the newest rows of a training, in days since 1970 or as the folders number days; `None`: not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub day: Option<i64>,
     /// Change made by the step, where it only fitted calibrators; `None` for a training.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calibration: Option<Recalibration>,

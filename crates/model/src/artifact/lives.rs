@@ -32,6 +32,24 @@ impl RowLives {
         lives
     }
 
+    /// Returns the lives of `ids`: those of `self`, or else those of `other`; rows that neither has are left out.
+    #[must_use]
+    pub fn union(&self, other: &RowLives, ids: &BTreeSet<u32>) -> RowLives {
+        let mut lives = RowLives::default();
+        for &id in ids {
+            let found = [self, other].into_iter().find_map(|from| {
+                let row = from.ids.binary_search(&id).ok()?;
+                Some((from.last_seen[row], from.sightings[row]))
+            });
+            if let Some((last, sightings)) = found {
+                lives.ids.push(id);
+                lives.last_seen.push(last);
+                lives.sightings.push(sightings);
+            }
+        }
+        lives
+    }
+
     /// Keeps the rows for which `is_kept`.
     pub fn retain(&mut self, is_kept: impl Fn(u32) -> bool) {
         let flags: Vec<bool> = self.ids.iter().map(|&id| is_kept(id)).collect();
@@ -39,6 +57,29 @@ impl RowLives {
             let mut flags = flags.iter();
             column.retain(|_| flags.next().is_some_and(|kept| *kept));
         }
+    }
+
+    /// Returns the lives without the rows of `removed`, both ascending, and with those of `changed`.
+    pub(super) fn changed(&self, removed: &[u32], changed: &RowLives) -> RowLives {
+        let mut lives = RowLives::default();
+        let mut add = |from: &RowLives, row: usize| {
+            lives.ids.push(from.ids[row]);
+            lives.last_seen.push(from.last_seen[row]);
+            lives.sightings.push(from.sightings[row]);
+        };
+        let mut later = (0..changed.ids.len()).peekable();
+        for (row, &id) in self.ids.iter().enumerate() {
+            while let Some(new) = later.next_if(|&new| changed.ids[new] < id) {
+                add(changed, new);
+            }
+            match later.next_if(|&new| changed.ids[new] == id) {
+                Some(new) => add(changed, new),
+                None if removed.binary_search(&id).is_err() => add(self, row),
+                None => {}
+            }
+        }
+        later.for_each(|new| add(changed, new));
+        lives
     }
 
     /// Returns true if there is a value of each kind for each row, and rows ascend.

@@ -41,11 +41,11 @@ impl Values<'_> {
     }
 
     /// Returns the size of a value in bytes.
-    pub(super) fn size(&self) -> usize {
+    pub(crate) fn size(&self) -> usize {
         self.dtype().bitsize() / 8
     }
 
-    pub(super) fn n_bytes(&self) -> usize {
+    pub(crate) fn n_bytes(&self) -> usize {
         match self {
             Values::F32(values) => size_of_val(*values),
             Values::F32Rows(rows) => rows.n_values() * size_of::<f32>(),
@@ -55,7 +55,7 @@ impl Values<'_> {
         }
     }
 
-    pub(super) fn hash(&self) -> blake3::Hash {
+    pub(crate) fn hash(&self) -> blake3::Hash {
         let mut hasher = blake3::Hasher::new();
         self.visit_bytes(|bytes| {
             hasher.update(bytes);

@@ -4,7 +4,8 @@ use super::folders::{Fingerprint, LABELS, fingerprint};
 use super::{Failure, Repository, State};
 use crate::api_error::{ApiError, ErrorKind};
 use crate::registry::{Labels, Model};
-use crate::version::Version;
+use crate::version::{Version, VersionError};
+use ncs_model::artifact::Delta;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -68,7 +69,11 @@ impl Loading<'_> {
             return Ok(());
         }
         let version = self.try_load(folder, &key, &fingerprint)?;
-        tracing::info!(model = %self.name, version = number, hash = %version.identity.hash, "loaded");
+        let how = match version.is_from_delta() {
+            true => "updated by a delta",
+            false => "loaded",
+        };
+        tracing::info!(model = %self.name, version = number, hash = %version.identity.hash, "{how}");
         self.repository.failures().remove(&key);
         self.state.loaded.insert(key, fingerprint);
         self.versions.insert(number, version.clone());
@@ -90,6 +95,9 @@ impl Loading<'_> {
         if let Some(failure) = known.filter(|failure| failure.fingerprint == *fingerprint) {
             return Err(invalid(&failure.reason));
         }
+        if let Some(version) = self.updated(folder, key) {
+            return Ok(Arc::new(version));
+        }
         Version::load(folder, &key.0, key.1, self.repository.precision)
             .map(|version| match self.repository.context_cache() {
                 Some(cache) => Arc::new(version.with_context_cache(cache.clone())),
@@ -108,5 +116,27 @@ impl Loading<'_> {
                 self.repository.failures().insert(key.clone(), failure);
                 refusal
             })
+    }
+
+    /// Makes a version from its delta, if the version that this is against is loaded. Whatever is wrong with
+    /// the delta, the whole may be sound.
+    fn updated(&self, folder: &Path, key: &(Arc<str>, u64)) -> Option<Version> {
+        let made = Delta::read(folder).transpose()?.map_err(VersionError::from);
+        let made = made.and_then(|delta| {
+            let mut loaded = self.old.into_iter().flat_map(|old| old.versions.values());
+            let parent = loaded.find(|version| *version.identity.hash == *delta.parent());
+            let of = |parent: &Arc<Version>| {
+                Version::updated(parent, folder, &delta, key.1, self.repository.precision)
+            };
+            parent.map(of).transpose()
+        });
+        match made {
+            Ok(made) => made,
+            Err(error) => {
+                tracing::warn!(model = %key.0, version = key.1, "read whole: {error}");
+                self.repository.watcher.delta_failed(&key.0);
+                None
+            }
+        }
     }
 }
