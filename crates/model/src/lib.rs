@@ -86,7 +86,8 @@ pub use plan::{Gram, Heads, NetworkKind, NetworkPlan};
 pub use resolved_ids::ResolvedIds;
 pub use row_requests::{Purpose, RowRequests};
 pub use scorer::{
-    FrozenNetwork, HALF_TOLERANCE, HalfError, Precision, PreparedContext, RankBuffers, Ranker, Scorer, Updated,
+    FrozenNetwork, HALF_TOLERANCE, HalfError, Precision, PreparedContext, RankBuffers, Ranker,
+    Scorer, Updated,
 };
 pub use self_test::SelfTest;
 pub use size::{Kept, NetworkSize};

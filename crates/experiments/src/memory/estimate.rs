@@ -45,7 +45,9 @@ impl Estimate {
             let used = table_use(plan, number, table, fitted);
             table_part(plan, table, used, n_ranks)
         }));
-        let initial = fitted.into_iter().flat_map(|schema| initial_rows(plan, schema));
+        let initial = fitted
+            .into_iter()
+            .flat_map(|schema| initial_rows(plan, schema));
         parts.extend(initial);
         Estimate { parts }
     }

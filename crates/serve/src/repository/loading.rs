@@ -95,14 +95,15 @@ impl Loading<'_> {
         if let Some(failure) = known.filter(|failure| failure.fingerprint == *fingerprint) {
             return Err(invalid(&failure.reason));
         }
+        let shared = |version: Version| match self.repository.context_cache() {
+            Some(cache) => Arc::new(version.with_context_cache(cache.clone())),
+            None => Arc::new(version),
+        };
         if let Some(version) = self.updated(folder, key) {
-            return Ok(Arc::new(version));
+            return Ok(shared(version));
         }
         Version::load(folder, &key.0, key.1, self.repository.precision)
-            .map(|version| match self.repository.context_cache() {
-                Some(cache) => Arc::new(version.with_context_cache(cache.clone())),
-                None => Arc::new(version),
-            })
+            .map(shared)
             .map_err(|error| {
                 let reason = error.to_string();
                 tracing::error!(model = %key.0, version = key.1, "not loaded: {reason}");
