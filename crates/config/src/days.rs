@@ -58,9 +58,8 @@ pub(crate) fn choose(
         return Err((key, text));
     };
     let files = chosen.iter().flat_map(|(_, files)| files.iter());
-    let absolute = |file: &PathBuf| std::path::absolute(file).unwrap_or_else(|_| file.clone());
     let files: Vec<String> = files
-        .map(|file| absolute(file).display().to_string())
+        .map(|file| ncs_readers::absolute(file).display().to_string())
         .collect();
     let note = format!(
         "data.train: {} of {} days, {from} to {to}, {} files",
@@ -69,6 +68,15 @@ pub(crate) fn choose(
         files.len()
     );
     Ok(Some(ChosenDays { files, note }))
+}
+
+/// Returns the latest day of the folders by day of the training files; `None` if they are in no such folders.
+pub(crate) fn latest(plan: &DataPlan) -> Option<i64> {
+    let files = ncs_readers::files(&plan.train, &plan.root).ok()?;
+    let days = by_folder(&files, None).ok()??;
+    days.keys().next_back().map(|day| match *day {
+        DayKey::Number(day) | DayKey::Date(day) => day,
+    })
 }
 
 /// Returns the choice of days and the day of the training.

@@ -332,8 +332,11 @@ impl<T> Shaped<T> {
 fn make_absolute(paths: &mut toml::Value, root: &Path) {
     match paths {
         toml::Value::String(path) => {
-            let full = std::path::absolute(root.join(&*path));
-            *path = full.map_or_else(|_| path.clone(), |full| full.display().to_string());
+            if !ncs_readers::is_remote(path.as_ref()) {
+                *path = ncs_readers::absolute(&root.join(&*path))
+                    .display()
+                    .to_string();
+            }
         }
         toml::Value::Array(items) => items.iter_mut().for_each(|item| make_absolute(item, root)),
         _ => {}
@@ -375,8 +378,10 @@ fn plan(
     let data = data::plan(&config.data, root, lister, checks)?;
     let schema = columns::plan(config, checks);
     let (network, mut train) = training::plan(config, &schema.tasks, &data, checks);
+    late::note_since(config, checks);
     let initial = initial::plan(config, &schema, &data.root, checks);
-    train.lifetimes = lifetimes::plan(config, &schema, checks);
+    let lifetimes = lifetimes::plan(config, &schema, &data, checks);
+    (train.lifetimes, train.day) = (lifetimes.of_tables, lifetimes.day);
     let start = start::plan(config, &schema, &network, &mut train, &data.root, checks);
     let evaluation = EvaluationPlan {
         bootstrap: config.evaluation.bootstrap,

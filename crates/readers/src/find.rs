@@ -1,6 +1,9 @@
 //! Files, globs and folders to files.
 
+mod objects;
+
 use crate::partitions::is_partition;
+use crate::remote::is_remote;
 use crate::source::{ReadError, shown_path};
 use globset::{GlobBuilder, GlobMatcher};
 use std::collections::HashSet;
@@ -16,6 +19,8 @@ use walkdir::{DirEntry, WalkDir};
 ///
 /// In a glob, `*`, `?`, `[...]` and `{one,other}` match within one folder, and `**` matches any number of
 /// folders.
+///
+/// URLs name objects in a store (`s3://`, `gs://`, `az://`), by the same rules, or one over `http://` or `https://`.
 ///
 /// # Errors
 /// A pattern matches nothing, or something that is not a file (a pipe, a device), or a folder holds no file.
@@ -40,7 +45,10 @@ pub fn files(patterns: &[String], root: &Path) -> Result<Vec<PathBuf>, ReadError
 pub fn skipped_folders(patterns: &[String], root: &Path) -> Result<Option<String>, ReadError> {
     let read = files(patterns, root)?;
     let mut found: Vec<PathBuf> = Vec::new();
-    for pattern in patterns {
+    for pattern in patterns
+        .iter()
+        .filter(|pattern| !is_remote(pattern.as_ref()))
+    {
         let path = root.join(pattern);
         let named = if path.exists() {
             vec![path]
@@ -95,6 +103,9 @@ fn holds_a_file(folder: &Path) -> bool {
 }
 
 fn files_of(pattern: &str, root: &Path) -> Result<Vec<PathBuf>, ReadError> {
+    if let Some(objects) = objects::objects(pattern)? {
+        return Ok(objects);
+    }
     let path = root.join(pattern);
     if let Ok(metadata) = std::fs::metadata(&path) {
         return files_at(path, &metadata);

@@ -1,10 +1,10 @@
 //! The bytes of a file, decompressed where it is compressed.
 
+use crate::data_file::DataFile;
 use crate::encoding::{Decoded, Encoding};
 use crate::kinds::{unread, unread_text};
 use crate::source::ReadError;
 use ncs_features::record_bytes::{HEADER_BYTES, is_start};
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ impl Input {
     /// # Errors
     /// It cannot be opened, or its first bytes are those of an unsupported kind.
     pub(crate) fn open(path: &Path) -> Result<Input, ReadError> {
-        let file = File::open(path).map_err(ReadError::io(path, "open"))?;
+        let file = DataFile::open(path)?;
         let bytes_read = Arc::new(AtomicU64::new(0));
         let counted = Counted {
             file,
@@ -137,7 +137,7 @@ fn is_zlib(start: &[u8]) -> bool {
 
 /// A file that counts the bytes that are read.
 struct Counted {
-    file: File,
+    file: DataFile,
     bytes_read: Arc<AtomicU64>,
 }
 

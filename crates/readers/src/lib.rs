@@ -2,7 +2,8 @@
 //!
 //! [`prepare`](prepare::prepare) turns the files of a [`DataPlan`] into ids in the cache once;
 //! [`Cache`] gives them back in batches as often as a search needs them. [`Encoded`] turns files into
-//! batches without a cache, and [`Rows`] gives their raw rows.
+//! batches without a cache, and [`Rows`] gives their raw rows. Files are on this machine or objects in a store, named by
+//! URLs such as `s3://bucket/day=1/a.parquet`.
 
 pub mod arrow;
 pub mod batches;
@@ -10,6 +11,7 @@ pub mod cache;
 mod checked;
 mod columns;
 mod csv;
+mod data_file;
 pub mod days;
 pub mod encoded;
 pub mod encoding;
@@ -24,6 +26,7 @@ mod parquet;
 mod partitions;
 pub mod plan;
 pub mod prepare;
+mod remote;
 mod report;
 pub mod rows;
 mod shuffle;
@@ -36,6 +39,7 @@ mod unique;
 
 pub use arrow::Frame;
 pub use cache::{Cache, CacheError};
+pub use data_file::{absolute, file_bytes, file_mark, open_bytes};
 pub use encoded::Encoded;
 pub use encoding::Encoding;
 pub use find::{files, skipped_folders};
@@ -45,6 +49,7 @@ pub use prepare::{
     FileReport, FirstRows, PrepareError, Prepared, Progress, Report, Stage, check_files,
     columns_of, first_rows, prepare, prepare_all, prepare_from, rehearse,
 };
+pub use remote::{is_remote, redacted};
 pub use rows::{Rows, RowsBlock};
 pub use source::{BrokenRow, RawBlock, ReadError, Source, shown_path};
 pub use split::{LatestError, Moment, Resolved, SplitTally, TimeFormat, resolve, split_tally};

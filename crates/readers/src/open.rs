@@ -4,12 +4,14 @@ use crate::arrow;
 use crate::checked::Checked;
 use crate::columns::ByRow;
 use crate::csv::Csv;
+use crate::data_file::file_bytes;
 use crate::find::refuse_unless_file;
 use crate::input::Input;
 use crate::json_lines::{self, JsonLines};
 use crate::parquet::{self, Parquet};
 use crate::partitions::{Partition, partitions};
 use crate::plan::{Format, Reading};
+use crate::remote::is_remote;
 use crate::source::{ReadError, Source};
 use crate::tfrecord::{self, TfRecord};
 use std::io::BufRead;
@@ -167,9 +169,15 @@ fn wanted_partitions(
 
 /// Returns the format in the plan, or by the file's name, or by content for TFRecord, Parquet and Arrow.
 fn format(path: &Path, reading: &Reading) -> Result<Format, ReadError> {
-    let metadata = std::fs::metadata(path).map_err(ReadError::io(path, "open"))?;
-    refuse_unless_file(path, &metadata)?;
-    if metadata.len() == 0 {
+    let n_bytes = match is_remote(path) {
+        true => file_bytes(path)?,
+        false => {
+            let metadata = std::fs::metadata(path).map_err(ReadError::io(path, "open"))?;
+            refuse_unless_file(path, &metadata)?;
+            metadata.len()
+        }
+    };
+    if n_bytes == 0 {
         return Err(ReadError::no_rows(path, 1));
     }
     if let Some(format) = reading.format.or_else(|| format_by_name(path)) {

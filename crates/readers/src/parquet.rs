@@ -4,18 +4,18 @@
 //! a list: see `events.rs`.
 
 use crate::columns::{BLOCK_BYTES, BLOCK_ROWS, LONGEST_ROW, fitting, too_large};
+use crate::data_file::DataFile;
 use crate::events;
 use crate::source::{BrokenRow, RawBlock, ReadError, Source};
 use ::parquet::basic::{ConvertedType, LogicalType, Repetition};
 use ::parquet::data_type::DataType;
 use ::parquet::errors::ParquetError;
-use ::parquet::file::reader::{FileReader, SerializedFileReader};
+use ::parquet::file::reader::{FileReader, Length, SerializedFileReader};
 use ::parquet::schema::types::{SchemaDescriptor, Type, TypePtr};
 use guard::guarded;
 use ncs_features::columns::spread;
 use ncs_features::{Block, Column};
 use pending::{ColumnReader, Pending, too_few};
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 mod guard;
@@ -25,7 +25,7 @@ mod values;
 /// A Parquet file, read row group by row group.
 pub(crate) struct Parquet {
     path: PathBuf,
-    file: SerializedFileReader<File>,
+    file: SerializedFileReader<DataFile>,
     leaves: Vec<Leaf>,
     /// Readers of the current row group, one for each leaf.
     readers: Vec<ColumnReader>,
@@ -37,7 +37,7 @@ pub(crate) struct Parquet {
 
 impl Parquet {
     pub(crate) fn open(path: &Path, columns: &[String]) -> Result<Parquet, ReadError> {
-        let file = open_file(path)?;
+        let (file, n_bytes) = open_file(path)?;
         let schema = file.metadata().file_metadata().schema_descr();
         let leaf = |name: &String| {
             let leaf = match event_of(schema, name) {
@@ -51,7 +51,6 @@ impl Parquet {
             })
         };
         let leaves = columns.iter().map(leaf).collect::<Result<_, _>>()?;
-        let metadata = std::fs::metadata(path).map_err(ReadError::io(path, "read"))?;
         Ok(Parquet {
             path: path.to_owned(),
             leaves,
@@ -60,7 +59,7 @@ impl Parquet {
             next_group: 0,
             rows_left_in_group: 0,
             rows_done: 0,
-            n_bytes: metadata.len(),
+            n_bytes,
         })
     }
 
@@ -184,7 +183,7 @@ fn check_place(start: i64, size: i64, n_bytes: u64) -> Result<(), ParquetError> 
 /// Returns the names of all columns.
 pub(crate) fn names(path: &Path) -> Result<Vec<String>, ReadError> {
     Ok(names_of(
-        open_file(path)?.metadata().file_metadata().schema_descr(),
+        open_file(path)?.0.metadata().file_metadata().schema_descr(),
     ))
 }
 
@@ -251,10 +250,13 @@ fn root_of(path: &Path, schema: &SchemaDescriptor, name: &str) -> Result<usize, 
     }
 }
 
-fn open_file(path: &Path) -> Result<SerializedFileReader<File>, ReadError> {
-    let file = File::open(path).map_err(ReadError::io(path, "open"))?;
-    guarded(|| SerializedFileReader::new(file))
-        .map_err(|failure| failure.of_file(path, 0, "no Parquet file, or one cut short"))
+/// Opens a file; returns its size in bytes as well.
+fn open_file(path: &Path) -> Result<(SerializedFileReader<DataFile>, u64), ReadError> {
+    let file = DataFile::open(path)?;
+    let n_bytes = file.len();
+    let opened = guarded(|| SerializedFileReader::new(file))
+        .map_err(|failure| failure.of_file(path, 0, "no Parquet file, or one cut short"))?;
+    Ok((opened, n_bytes))
 }
 
 /// The leaf of a column that is a value or a list of values.

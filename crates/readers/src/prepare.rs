@@ -15,6 +15,7 @@ mod writers;
 use crate::cache::{Cache, CacheError, Folder};
 use crate::find::files;
 use crate::plan::{DataPlan, Split};
+use crate::remote::is_remote;
 use crate::rows::{FileState, Rows, RowsBlock};
 use crate::source::ReadError;
 use crate::split::{LatestError, Part};
@@ -310,7 +311,10 @@ impl PlanFiles {
         let mut seen: HashMap<PathBuf, Part> = HashMap::new();
         for (part, file) in self.iter() {
             let look = ReadError::io(file, "look at the file");
-            let path = std::fs::canonicalize(file).map_err(look)?;
+            let path = match is_remote(file) {
+                true => file.clone(),
+                false => std::fs::canonicalize(file).map_err(look)?,
+            };
             let first = *seen.entry(path.clone()).or_insert(part);
             if first != part {
                 return Err(PrepareError::FileInTwoParts {

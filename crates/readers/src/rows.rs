@@ -2,16 +2,16 @@
 
 use crate::arrow::Frame;
 use crate::checked::Checked;
+use crate::data_file::FileFacts;
 use crate::encoding::Encoding;
 use crate::open::open_with;
 use crate::plan::Reading;
+use crate::remote::is_remote;
 use crate::source::{BrokenRow, RawBlock, ReadError, Source, row_in_file, shown_path};
 use crate::split::SplitError;
 use ncs_features::{Block, EncodeError};
 use std::collections::VecDeque;
-use std::fs::Metadata;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 /// The blocks of several files, in order.
 pub struct Rows {
@@ -176,7 +176,7 @@ impl Rows {
             }
             if let Some(state) = &file.state {
                 state.check(&file.path)?;
-                self.bytes_of_files_done += state.n_bytes;
+                self.bytes_of_files_done += state.n_bytes();
             }
             match file.rows {
                 0 if file.state.is_some() => self.seen.empty(file.path),
@@ -284,38 +284,30 @@ impl Seen {
     }
 }
 
-/// Attributes that show that a file was replaced or modified.
+/// A file as it was, to notice that it was replaced or modified.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct FileState {
-    n_bytes: u64,
-    modified: Option<SystemTime>,
-    inode: Option<u64>,
-}
+pub(crate) struct FileState(FileFacts);
 
 impl FileState {
     pub(crate) fn of(path: &Path) -> Result<FileState, ReadError> {
-        let metadata = std::fs::metadata(path).map_err(ReadError::io(path, "open"))?;
-        Ok(FileState {
-            n_bytes: metadata.len(),
-            modified: metadata.modified().ok(),
-            inode: inode(&metadata),
-        })
+        FileFacts::of(path).map(FileState)
+    }
+
+    fn n_bytes(&self) -> u64 {
+        self.0.n_bytes
     }
 
     /// Refuses a file that is not as it was.
     pub(crate) fn check(&self, path: &Path) -> Result<(), ReadError> {
-        let what = match std::fs::metadata(path) {
-            Err(error) => error.to_string(),
-            Ok(_) => {
-                let now = FileState::of(path)?;
-                match now {
-                    now if now == *self => return Ok(()),
-                    now if now.n_bytes != self.n_bytes => {
-                        format!("it had {} bytes and has {}", self.n_bytes, now.n_bytes)
-                    }
-                    _ => "it was written or replaced".to_owned(),
-                }
+        let what = match FileFacts::of(path) {
+            Err(ReadError::Io { source, .. }) => source.to_string(),
+            Err(ReadError::Remote { what, .. }) => what,
+            Err(error) => return Err(error),
+            Ok(now) if now == self.0 => return Ok(()),
+            Ok(now) if now.n_bytes != self.0.n_bytes => {
+                format!("it had {} bytes and has {}", self.0.n_bytes, now.n_bytes)
             }
+            Ok(_) => "it was written or replaced".to_owned(),
         };
         let path = path.to_owned();
         Err(ReadError::Changed { path, what })
@@ -323,19 +315,21 @@ impl FileState {
 
     /// Returns the error, or the error that the file was modified, if it was.
     fn blamed(&self, path: &Path, error: ReadError) -> ReadError {
-        self.check(path).err().unwrap_or(error)
+        match self.check(path) {
+            Err(changed @ ReadError::Changed { .. }) if !is_unreachable(path, &error) => changed,
+            _ => error,
+        }
     }
 }
 
-#[cfg(unix)]
-fn inode(metadata: &Metadata) -> Option<u64> {
-    use std::os::unix::fs::MetadataExt;
-    Some(metadata.ino())
-}
-
-#[cfg(not(unix))]
-fn inode(_: &Metadata) -> Option<u64> {
-    None
+/// Returns true if a store could not be reached: then nothing is known of the object.
+fn is_unreachable(path: &Path, error: &ReadError) -> bool {
+    use std::io::ErrorKind;
+    let kind = match error {
+        ReadError::Io { source, .. } => source.kind(),
+        _ => return false,
+    };
+    is_remote(path) && kind != ErrorKind::StaleNetworkFileHandle
 }
 
 /// Counts rows that cannot be used and refuses too many.

@@ -111,6 +111,14 @@ pub enum ReadError {
         /// Description of the change.
         what: String,
     },
+    /// An object in a store that cannot be read, or a URL that names none.
+    #[error("{}: {what}", crate::remote::redacted(&shown_path(path)))]
+    Remote {
+        /// Its URL.
+        path: PathBuf,
+        /// Why not, and what to do.
+        what: String,
+    },
     /// A folder without files.
     #[error(
         "{}: the folder holds no files (names that begin with \".\" or \"_\" do not count, nor do \
@@ -306,6 +314,7 @@ impl ReadError {
             | ReadError::NoFiles { path, .. }
             | ReadError::NoFile { path, .. }
             | ReadError::Changed { path, .. }
+            | ReadError::Remote { path, .. }
             | ReadError::EmptyFolder { path }
             | ReadError::UnknownFormat { path }
             | ReadError::MissingColumn { path, .. }

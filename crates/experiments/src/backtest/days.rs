@@ -1,12 +1,11 @@
 //! The days of a log: folders named `day=2026-11-28`, or the values of a column.
 
 use crate::error::Error;
-use std::fs::File;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
 use ncs_readers::days::{DayKey, DayRange, by_folder};
-use ncs_readers::{ReadError, Reading, Rows, Split};
+use ncs_readers::{ReadError, Reading, Rows, Split, shown_path};
 
 use super::BacktestPlan;
 use super::separate;
@@ -112,9 +111,9 @@ fn count(files: &[PathBuf], reading: &Reading, columns: &[String]) -> Result<u64
 fn hash(files: &[PathBuf]) -> Result<blake3::Hash, String> {
     let mut all = blake3::Hasher::new();
     for path in files {
-        let cannot = |error: std::io::Error| format!("{}: {error}", path.display());
+        let cannot = |error: std::io::Error| format!("{}: {error}", shown_path(path));
         let mut hasher = blake3::Hasher::new();
-        let file = File::open(path).map_err(cannot)?;
+        let file = ncs_readers::open_bytes(path).map_err(|error| error.to_string())?;
         hasher.update_reader(file).map_err(cannot)?;
         all.update(hasher.finalize().as_bytes());
     }

@@ -6,7 +6,6 @@ use std::fs;
 use std::mem::{Discriminant, discriminant};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
-use std::time::UNIX_EPOCH;
 
 use ncs_features::{Block, Values};
 use ncs_model::tensor_file;
@@ -85,11 +84,8 @@ pub(super) fn separate(
 fn source(files: &[PathBuf], column: &str, columns: &[String]) -> Result<String, String> {
     let mut hasher = blake3::Hasher::new();
     for path in files {
-        let metadata =
-            fs::metadata(path).map_err(|error| format!("{}: {error}", path.display()))?;
-        let changed = metadata.modified().ok();
-        let changed = changed.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-        let line = format!("{}\n{}\n{changed:?}\n", path.display(), metadata.len());
+        let mark = ncs_readers::file_mark(path).map_err(|error| error.to_string())?;
+        let line = format!("{}\n{mark}\n", path.display());
         hasher.update(line.as_bytes());
     }
     hasher.update(format!("{column}\n{}", columns.join("\n")).as_bytes());

@@ -190,10 +190,10 @@ impl<'a> Trainings<'a> {
             .iter()
             .flat_map(|day| &day.files);
         let files = files.map(|file| {
-            let file = std::path::absolute(file)?;
-            Ok(toml::Value::String(file.display().to_string()))
+            let file = ncs_readers::absolute(file);
+            toml::Value::String(file.display().to_string())
         });
-        let files = files.collect::<Result<Vec<_>, std::io::Error>>()?;
+        let files = files.collect::<Vec<_>>();
         let mut assignments = self.assignments.clone();
         assignments.push(format!("data.train={}", toml::Value::Array(files)));
         let last = *step.days.end();

@@ -184,8 +184,7 @@ impl Plan {
 }
 
 pub(crate) fn absolute(path: &Path) -> String {
-    let full = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    full.display().to_string()
+    ncs_readers::absolute(path).display().to_string()
 }
 
 /// Returns the folder that the relative paths in a file start at.

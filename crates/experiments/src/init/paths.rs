@@ -3,11 +3,11 @@
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
-/// Converts a path relative to the working directory to one relative to `folder`. Absolute paths are unchanged.
+/// Converts a path relative to the working directory to one relative to `folder`. Absolute paths and URLs are unchanged.
 ///
 /// Fails if the working directory or `folder` cannot be resolved.
 pub(crate) fn seen_from(folder: &Path, path: &str) -> io::Result<String> {
-    if Path::new(path).is_absolute() {
+    if Path::new(path).is_absolute() || ncs_readers::is_remote(path.as_ref()) {
         return Ok(path.to_owned());
     }
     let here = std::env::current_dir()?.canonicalize()?;

@@ -105,8 +105,7 @@ impl Reader {
         files: &[std::path::PathBuf],
         progress: Progress,
     ) -> Result<Sample, ReadError> {
-        let n_bytes =
-            |file: &std::path::PathBuf| std::fs::metadata(file).map_or(0, |data| data.len());
+        let n_bytes = |file: &std::path::PathBuf| ncs_readers::file_bytes(file).unwrap_or(0);
         let whole = files.iter().map(n_bytes).sum::<u64>() <= MAX_WHOLE_BYTES;
         let mut job = progress.job("read", None, "rows");
         let mut all_rows = whole;

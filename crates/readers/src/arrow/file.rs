@@ -1,12 +1,12 @@
 //! Arrow files: the file format (Feather of version 2), known by its first bytes, and the stream format.
 
 use super::{ArrowRows, failed, names_of, place_of, stopped};
+use crate::data_file::DataFile;
 use crate::panics::caught;
 use crate::source::ReadError;
 use arrow_array::RecordBatchReader;
 use arrow_ipc::reader::{FileReader, StreamReader};
 use arrow_schema::ArrowError;
-use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::sync::Arc;
@@ -43,7 +43,7 @@ fn batches(
     places: Option<Vec<usize>>,
     bytes_read: Arc<AtomicU64>,
 ) -> Result<Batches, ReadError> {
-    let mut file = File::open(path).map_err(ReadError::io(path, "open"))?;
+    let mut file = DataFile::open(path)?;
     let mut start = Vec::new();
     let begin = (&mut file).take(MAGIC.len() as u64).read_to_end(&mut start);
     begin
@@ -71,7 +71,7 @@ fn batches(
 
 /// A file that counts the bytes that are read.
 struct Counted {
-    file: File,
+    file: DataFile,
     bytes_read: Arc<AtomicU64>,
 }
 

@@ -2,15 +2,16 @@
 
 use super::{PlanFiles, PrepareError};
 use crate::cache::VERSION;
+use crate::data_file::FileFacts;
 use crate::partitions::{Partition, partitions};
 use crate::plan::{DataPlan, Reading, Split};
+use crate::remote::is_remote;
 use crate::source::ReadError;
 use crate::split::Part;
 use ncs_features::{SchemaPlan, ValueRule};
 use serde::Serialize;
 use std::fs::Metadata;
 use std::path::Path;
-use std::time::UNIX_EPOCH;
 
 /// Inputs that determine the bytes of a cache.
 #[derive(Serialize)]
@@ -42,6 +43,9 @@ struct FileIdentity {
     modified: (i64, u32),
     /// `None` on other systems.
     on_unix: Option<OnUnix>,
+    /// An object store's mark of this content.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    e_tag: Option<String>,
 }
 
 /// Additional attributes of a file on Unix.
@@ -86,10 +90,22 @@ pub(super) fn key(
 }
 
 fn identity(part: Part, path: &Path) -> Result<FileIdentity, ReadError> {
-    let read = |error| ReadError::io(path, "look at the file")(error);
-    let metadata = std::fs::metadata(path).map_err(read)?;
-    let modified = metadata.modified().map_err(read)?;
     let folders = partitions(path);
+    if is_remote(path) {
+        let facts = FileFacts::of(path)?;
+        return Ok(FileIdentity {
+            part,
+            path: format!("{path:?}"),
+            folders,
+            n_bytes: facts.n_bytes,
+            on_unix: None,
+            modified: facts.modified.unwrap_or_default(),
+            e_tag: facts.e_tag,
+        });
+    }
+    let read = |error| ReadError::io(path, "look at the file")(error);
+    let facts = FileFacts::of(path)?;
+    let metadata = std::fs::metadata(path).map_err(read)?;
     let path = std::fs::canonicalize(path).map_err(read)?;
     Ok(FileIdentity {
         part,
@@ -98,12 +114,7 @@ fn identity(part: Part, path: &Path) -> Result<FileIdentity, ReadError> {
         folders,
         n_bytes: metadata.len(),
         on_unix: on_unix(&metadata),
-        modified: match modified.duration_since(UNIX_EPOCH) {
-            Ok(after) => (after.as_secs() as i64, after.subsec_nanos()),
-            Err(before) => {
-                let before = before.duration();
-                (-(before.as_secs() as i64), before.subsec_nanos())
-            }
-        },
+        modified: facts.modified.unwrap_or_default(),
+        e_tag: None,
     })
 }

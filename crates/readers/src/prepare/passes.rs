@@ -11,6 +11,7 @@ use super::{
     FileReport, PartReport, PlanFiles, PrepareError, Progress, Report, Stage, columns_of, split_of,
 };
 use crate::cache::{Draft, Folder, Record};
+use crate::data_file::file_bytes;
 use crate::find::skipped_folders;
 use crate::plan::{DataPlan, Split};
 use crate::rows::{BrokenRows, FileState, Rows, RowsBlock};
@@ -106,7 +107,7 @@ pub(super) fn resolved(
     files: &PlanFiles,
     on: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<(DataPlan, Option<String>), PrepareError> {
-    let n_bytes = |(_, file): (Part, &PathBuf)| file.metadata().map_or(0, |m| m.len());
+    let n_bytes = |(_, file): (Part, &PathBuf)| file_bytes(file).unwrap_or(0);
     let training = files.iter().filter(|(part, _)| *part == Part::Train);
     let total_bytes = training.map(n_bytes).sum();
     let found = resolve(plan, &mut |rows, bytes| {
@@ -281,7 +282,7 @@ impl Passes<'_> {
             .iter()
             .filter(|(part, _)| parts.contains(part))
             .collect();
-        let n_bytes = |(_, file): &(Part, &PathBuf)| file.metadata().map_or(0, |m| m.len());
+        let n_bytes = |(_, file): &(Part, &PathBuf)| file_bytes(file).unwrap_or(0);
         let total_bytes = files.iter().map(n_bytes).sum();
         let paths = files.iter().map(|(_, file)| (*file).clone()).collect();
         let rows = Rows::open(paths, &self.plan.reading, self.columns.clone());
