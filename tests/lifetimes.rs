@@ -197,6 +197,100 @@ fn a_table_keeps_the_rows_that_were_seen_last_and_most() {
     }
 }
 
+/// Ids of a hashed column have rows once they were seen often enough, in one training or in several.
+#[test]
+fn hashed_rows_wait_for_their_sightings() {
+    // A session shows its user eight times.
+    const LEAST: u32 = 12;
+    let folder = log();
+    let sets = [
+        "columns.user={kind=\"categorical\", buckets=100000}",
+        "tables.user={min_count=12}",
+        // It may hide all sightings of a row.
+        "training.id_dropout=\"none\"",
+    ];
+    let [first, second, third] = chain(folder.path(), &sets);
+    let unknown = 100_001;
+    let trained = |artifact: &Artifact| {
+        let mut rows = rows(artifact, "user");
+        rows.retain(|id| ![0, unknown].contains(id));
+        rows
+    };
+    let mut n_waited = 0;
+    for artifact in [&first, &second, &third] {
+        let lives = &artifact.lives[table(artifact, "user")];
+        let rows = trained(artifact);
+        let sightings = lives.ids.iter().zip(&lives.sightings);
+        let expected = sightings.filter(|(_, n)| **n >= LEAST).map(|(id, _)| *id);
+        assert_eq!(rows, expected.collect());
+        let waiting = lives.ids.len() - rows.len();
+        assert!(waiting > 20, "{waiting}");
+        n_waited = waiting;
+        let scorer = Scorer::new(artifact).unwrap();
+        let field = artifact
+            .schema
+            .fields
+            .iter()
+            .position(|field| field.name == "user");
+        for id in lives.ids.iter().filter(|id| !rows.contains(id)) {
+            assert!(scorer.is_unseen(field.unwrap(), *id), "{id}");
+        }
+    }
+    // Some rows of the second training had been seen before, and not often enough in either.
+    let before = &first.lives[table(&first, "user")];
+    let n_before = |id: &u32| {
+        before
+            .ids
+            .binary_search(id)
+            .map_or(0, |row| before.sightings[row])
+    };
+    let after = &second.lives[table(&second, "user")];
+    let n_after = |id: &u32| after.sightings[after.ids.binary_search(id).unwrap()];
+    let is_joined =
+        |id: &&u32| (1..LEAST).contains(&n_before(id)) && n_after(id) - n_before(id) < LEAST;
+    assert!(trained(&second).iter().filter(is_joined).count() > 3);
+    let told = format!("until they were seen min_count times: user: {n_waited}.");
+    assert!(report(folder.path(), "third").contains(&told), "{told}");
+}
+
+#[test]
+fn rows_expire_by_days() {
+    let folder = log();
+    let rows = |part: &str, day: &str| {
+        let to = folder.path().join("log/days").join(day);
+        fs::create_dir_all(&to).unwrap();
+        let from = folder.path().join("log").join(format!("{part}.parquet"));
+        fs::copy(from, to.join("rows.parquet")).unwrap();
+    };
+    rows("train", "day=2026-01-01");
+    rows("valid", "day=2026-01-20");
+    rows("test", "day=2026-03-01");
+    let train = |day: &str, from: &str, out: &str, lifetime: &str| {
+        let data = format!("data.train=\"days/day={day}\"");
+        let start = format!("start.model=\"../{from}\"");
+        let lifetime = format!("tables.item={{expire_after=\"{lifetime}\"}}");
+        let split = "data.split={by=\"row\", valid=0.2}";
+        let mut sets = vec![&data[..], &lifetime, split, "data.valid=[]", "data.test=[]"];
+        sets.extend((!from.is_empty()).then_some(&start[..]));
+        train(folder.path(), out, &sets)
+    };
+    train("2026-01-01", "", "first", "40 days");
+    train("2026-01-20", "first", "second", "40 days");
+    let third = train("2026-03-01", "second", "third", "40 days");
+    let days: Vec<Option<i64>> = third.ancestry.iter().map(|step| step.day).collect();
+    assert_eq!(days, [Some(20_473), Some(20_513)]);
+    assert!(report(folder.path(), "third").contains("item: 0 rows expired"));
+    // Forty days lie between the last two.
+    train("2026-03-01", "third", "soon", "41 days");
+    assert!(report(folder.path(), "soon").contains("item: 0 rows expired"));
+    train("2026-03-01", "third", "late", "40 days");
+    let late = report(folder.path(), "late");
+    assert!(
+        late.contains(" rows expired") && !late.contains("item: 0 rows expired"),
+        "{late}"
+    );
+}
+
 #[test]
 fn a_table_without_a_lifetime_is_as_it_was() {
     let folder = log();
@@ -237,6 +331,18 @@ fn wrong_lifetimes_are_refused() {
     };
     check("tables.itm={capacity=5}", "no id space \"itm\"");
     check("tables.price={capacity=5}", "no id space \"price\"");
-    check("tables.item={}", "state expire_after, capacity, or both");
+    check(
+        "tables.item={}",
+        "state expire_after, capacity, min_count, or several",
+    );
+    check(
+        "tables.item={min_count=2}",
+        "min_count of a table is about hashed ids",
+    );
+    check(
+        "tables.item={expire_after=\"30 days\"}",
+        "needs the day of the rows",
+    );
+    check("tables.item={expire_after=\"0 days\"}", "expire_after");
     check("tables.item={capacity=0}", "capacity");
 }

@@ -107,6 +107,21 @@ pub(crate) fn check_network(config: &toml_types::RunFile, tasks: &[Task], checks
     }
 }
 
+/// Tells of tasks that learn only what came since an earlier training where there is none to go on from.
+pub(crate) fn note_since(config: &toml_types::RunFile, checks: &mut Checks<'_>) {
+    if config.start.is_some() {
+        return;
+    }
+    let late =
+        |task: &toml_types::Task| task.late.as_ref().is_some_and(|late| late.since.is_some());
+    for (name, _) in config.tasks.iter().filter(|(_, task)| late(task)) {
+        checks.note(format!(
+            "task {name:?}: late.since leaves out what was known to an earlier training, and start.model names none: the model \
+             never learns it; remove since, or go on from that model (ncs train --from MODEL)"
+        ));
+    }
+}
+
 /// The moment of the earlier training; it is before `as_of`.
 fn since(
     task: &str,

@@ -4,7 +4,7 @@
 use super::kind_or_table::KindOrTable;
 use super::loss_types::cross_entropy;
 use indexmap::IndexMap;
-use ncs_train::RankTables;
+use ncs_train::{Eviction, RankTables};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -81,14 +81,31 @@ pub(crate) struct Distributed {
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Lifetime {
-    /// Trainings without a sighting after which a row goes, with its vocabulary entry, its past counts and its moments.
-    /// Default: it stays.
-    #[schemars(range(min = 1))]
-    pub(crate) expire_after: Option<u32>,
-    /// Rows that a training takes over; the least recently seen go first, and of these the least often seen. New
-    /// values of the training come on top. Default: all.
+    /// Trainings without a sighting after which a row goes, with its vocabulary entry, its past counts and its moments;
+    /// or days, as "30 days", between the days of trainings: those of the folders by day that data.train names. Default:
+    /// it stays.
+    pub(crate) expire_after: Option<ExpireAfter>,
+    /// Rows that a training takes over; the others go, in the order of evict. New values of the training come on top.
+    /// Default: all.
     #[schemars(range(min = 1))]
     pub(crate) capacity: Option<u32>,
+    /// Which rows beyond the capacity go first: the least recently seen, or those with the least evidence (sightings).
+    #[serde(default)]
+    pub(crate) evict: Eviction,
+    /// Of hashed ids: sightings from which on a row is trained, counted on over trainings; before it is read as an unknown
+    /// id. Vocabularies have a min_count of their own. Default: from the first.
+    #[schemars(range(min = 1))]
+    pub(crate) min_count: Option<u32>,
+}
+
+/// Time without a sighting.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum ExpireAfter {
+    /// Trainings.
+    Trainings(#[schemars(range(min = 1))] u32),
+    /// Days, such as "30 days".
+    Days(#[schemars(regex(pattern = r"^[1-9][0-9]* days?$"))] String),
 }
 
 /// The model that training goes on from: its weights, ids, scales and masks. Columns, tasks and network must be its

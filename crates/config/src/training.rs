@@ -317,6 +317,7 @@ fn train(
         rank_tables: config.distributed.tables,
         search: search_plan(search, config, checks),
         lifetimes: Vec::new(),
+        day: None,
         parity_stale_momentum: training.parity.stale_momentum,
     }
 }

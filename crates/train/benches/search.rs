@@ -155,6 +155,7 @@ fn plan() -> TrainPlan {
             pick: Pick::Best,
         },
         lifetimes: vec![],
+        day: None,
         parity_stale_momentum: false,
     }
 }

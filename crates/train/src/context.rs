@@ -1,5 +1,6 @@
 //! Shared inputs of the trainings of a run: rows, settings, initial weights.
 
+use crate::admission::Admission;
 use crate::earlier::Earlier;
 use crate::evidence::RowShrinkage;
 use crate::id_dropout::IdDropout;
@@ -42,6 +43,8 @@ pub(crate) struct SearchContext<'a> {
     pub(crate) run: &'a str,
     pub(crate) stop: &'a AtomicBool,
     pub(crate) evidence: Vec<Option<RowShrinkage>>,
+    /// Rows that training reads.
+    pub(crate) admission: Admission,
     pub(crate) id_dropout: IdDropout,
     /// Label smoothing of each task; empty: no task's labels are smoothed.
     pub(crate) smoothings: Vec<Option<LabelSmoothing>>,
@@ -99,6 +102,7 @@ impl SearchContext<'_> {
             run: self.run,
             stop: self.stop,
             evidence: &self.evidence,
+            admission: &self.admission,
             id_dropout: &self.id_dropout,
             smoothings: &self.smoothings,
             moments: self.moments,

@@ -3,6 +3,7 @@
 //! A [`Run`] owns only settings: it drives a trainer through the phases of the mask search and
 //! the final training, reports events to a [`Listener`], and returns an artifact.
 
+mod admission;
 mod averages;
 pub mod balance;
 mod best_weights;
@@ -50,7 +51,7 @@ pub use error::TrainError;
 pub use events::{Event, Listener, NoopListener, Resumed, Validated};
 pub use evidence::ShrinkageRule;
 pub use id_dropout::{IdDropout, IdDropoutPlan};
-pub use lifetimes::{Evicted, Lifetime};
+pub use lifetimes::{Age, Evicted, Eviction, Lifetime};
 pub use optimizer::{Optimizer, OptimizerKind};
 pub use plan::{
     Balance, CommonUnits, Control, Decay, Keep, Pick, RankTables, RateReaders, Rewind, Schedule,

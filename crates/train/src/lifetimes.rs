@@ -20,10 +20,35 @@ use std::sync::Arc;
 pub struct Lifetime {
     /// The id space, by its place in the schema.
     pub table: usize,
-    /// Trainings without a sighting after which a row goes; `None`: it stays.
-    pub expire_after: Option<u32>,
+    /// Time without a sighting after which a row goes; `None`: it stays.
+    pub expire_after: Option<Age>,
     /// Rows that a model to go on from keeps; `None`: all.
     pub capacity: Option<u32>,
+    /// Which rows beyond the capacity go first.
+    pub eviction: Eviction,
+    /// Sightings from which on a row is trained; `None`: from the first.
+    pub min_count: Option<u32>,
+}
+
+/// Time without a sighting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Age {
+    /// Trainings.
+    Trainings(u32),
+    /// Days between the days of trainings.
+    Days(u32),
+}
+
+/// Order in which rows beyond the capacity go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "settings", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Eviction {
+    /// The least recently seen first, of these the least often seen.
+    #[default]
+    LeastRecent,
+    /// The least often seen first, of these the least recently seen.
+    LeastEvidence,
 }
 
 /// Rows of one table that a training does not go on with.
@@ -68,9 +93,17 @@ pub fn evict(artifact: &mut Artifact, lifetimes: &[Lifetime]) -> Vec<Evicted> {
     let now = generation(artifact);
     let mut gone: BTreeMap<usize, BTreeSet<u32>> = BTreeMap::new();
     let mut evicted = Vec::new();
+    let days = days_of(artifact);
     for lifetime in lifetimes {
         let lives = lives_of(artifact, lifetime.table, now);
-        let (ids, told) = gone_of(&lives, lifetime, now);
+        let idle = |last: u32| idle(lifetime.expire_after, last, now, &days);
+        let (ids, told) = gone_of(&lives, lifetime, idle);
+        if let Some(waiting) = artifact.lives.get_mut(lifetime.table) {
+            let last = waiting.clone();
+            let is_waiting = |id: u32| lives.ids.binary_search(&id).is_err();
+            let last_seen = |id: u32| last.ids.binary_search(&id).map(|row| last.last_seen[row]);
+            waiting.retain(|id| !(is_waiting(id) && last_seen(id).is_ok_and(idle)));
+        }
         evicted.push(Evicted {
             table: artifact.schema.tables[lifetime.table].name.clone(),
             kept: lives.ids.len() - ids.len(),
@@ -95,24 +128,48 @@ pub fn evict(artifact: &mut Artifact, lifetimes: &[Lifetime]) -> Vec<Evicted> {
     evicted
 }
 
-/// Chooses the rows that go: first those that expired, then the least recently seen, and among these those with the
-/// fewest sightings.
-fn gone_of(lives: &RowLives, lifetime: &Lifetime, now: u32) -> (BTreeSet<u32>, Evicted) {
-    let is_expired = |row: usize| {
-        let idle = now.saturating_sub(lives.last_seen[row]);
-        lifetime.expire_after.is_some_and(|most| idle >= most)
+/// Returns the day of each training that went on from a model, from the second training on, as far as it is known.
+fn days_of(artifact: &Artifact) -> Vec<Option<i64>> {
+    let is_training = |step: &&ncs_model::artifact::Ancestor| {
+        step.calibration.is_none() && step.erasure.is_none()
     };
+    let trainings = artifact.ancestry.iter().filter(is_training);
+    trainings.map(|step| step.day).collect()
+}
+
+/// Returns true if a row last seen in training `last` has expired after training `now`. The day of the first training is
+/// not recorded: rows that it saw last count from the second.
+fn idle(most: Option<Age>, last: u32, now: u32, days: &[Option<i64>]) -> bool {
+    let day = |training: u32| *days.get((training as usize).saturating_sub(2))?;
+    match most {
+        None => false,
+        Some(Age::Trainings(most)) => now.saturating_sub(last) >= most,
+        Some(Age::Days(most)) => match (day(last), day(now)) {
+            (Some(last), Some(now)) => now - last >= i64::from(most),
+            _ => false,
+        },
+    }
+}
+
+/// Chooses the rows that go: first those that expired, then those beyond the capacity in the order of the rule.
+fn gone_of(
+    lives: &RowLives,
+    lifetime: &Lifetime,
+    is_idle: impl Fn(u32) -> bool,
+) -> (BTreeSet<u32>, Evicted) {
+    let is_expired = |row: usize| is_idle(lives.last_seen[row]);
     let (expired, mut left): (Vec<usize>, Vec<usize>) =
         (0..lives.ids.len()).partition(|&row| is_expired(row));
     let capacity = lifetime.capacity.map_or(usize::MAX, |rows| rows as usize);
     let beyond = left.len().saturating_sub(capacity);
     // Ids are ascending: of equals, the first one stays.
     left.sort_by_key(|&row| {
-        (
-            lives.last_seen[row],
-            lives.sightings[row],
-            u32::MAX - lives.ids[row],
-        )
+        let (last, n) = (lives.last_seen[row], lives.sightings[row]);
+        let [first, second] = match lifetime.eviction {
+            Eviction::LeastRecent => [last, n],
+            Eviction::LeastEvidence => [n, last],
+        };
+        (first, second, u32::MAX - lives.ids[row])
     });
     let gone = expired.iter().chain(&left[..beyond]);
     let ids = gone.map(|&row| lives.ids[row]).collect();
@@ -176,15 +233,40 @@ pub(crate) fn after(
         }
     }
     let mut lives = vec![RowLives::default(); schema.tables.len()];
-    for &Lifetime { table, .. } in lifetimes {
+    for &Lifetime {
+        table, min_count, ..
+    } in lifetimes
+    {
         let weights = artifact.weight_sets.iter().map(|set| &*set.weights);
-        let ids = row_ids(schema, table, weights);
+        let mut ids = row_ids(schema, table, weights);
         let before = earlier.map(|earlier| lives_of(earlier, table, now - 1));
-        let before = before.unwrap_or_default();
+        let mut before = before.unwrap_or_default();
         let seen = &seen[table];
+        if min_count.is_some() {
+            // Rows that wait for more sightings.
+            let known = earlier.and_then(|earlier| earlier.lives.get(table));
+            let known = known.cloned().unwrap_or_default();
+            let all: BTreeSet<u32> = before.ids.iter().chain(&known.ids).copied().collect();
+            before = before.union(&known, &all);
+            let unknown = schema.tables[table].ids.unknown();
+            let counted = seen.keys().filter(|id| **id != 0 && Some(**id) != unknown);
+            ids.extend(counted.chain(&known.ids));
+        }
         lives[table] = before.joined(&ids, now, |id| seen.get(&id).copied().unwrap_or(0));
     }
     Ok(lives)
+}
+
+/// Returns the tables some of whose rows wait for more sightings, and how many do.
+pub fn waiting(artifact: &Artifact) -> Vec<(&str, usize)> {
+    let of_table = |(table, lives): (usize, &RowLives)| {
+        let weights = artifact.weight_sets.iter().map(|set| &*set.weights);
+        let rows = row_ids(&artifact.schema, table, weights);
+        let n = lives.ids.iter().filter(|id| !rows.contains(id)).count();
+        (n > 0).then(|| (artifact.schema.tables[table].name.as_str(), n))
+    };
+    let tables = artifact.lives.iter().enumerate();
+    tables.filter_map(of_table).collect()
 }
 
 /// Returns true if an id space has rows that can be evicted.
@@ -204,12 +286,16 @@ mod tests {
             sightings: vec![900, 7, 1, 1, 2, 9],
         };
         let check = |expire_after, capacity, ids: &[u32], counts: [usize; 2]| {
+            let expire_after: Option<u32> = expire_after;
             let lifetime = Lifetime {
                 table: 0,
-                expire_after,
+                expire_after: expire_after.map(Age::Trainings),
                 capacity,
+                eviction: Eviction::LeastRecent,
+                min_count: None,
             };
-            let (gone, told) = gone_of(&lives, &lifetime, 5);
+            let is_idle = |last| idle(lifetime.expire_after, last, 5, &[]);
+            let (gone, told) = gone_of(&lives, &lifetime, is_idle);
             assert_eq!(gone.into_iter().collect::<Vec<u32>>(), ids);
             assert_eq!([told.expired, told.beyond], counts);
         };
@@ -220,5 +306,34 @@ mod tests {
         check(None, Some(4), &[2, 3], [0, 2]);
         check(Some(4), Some(2), &[2, 3, 5, 7], [1, 3]);
         check(Some(1), Some(9), &[2, 3, 7], [3, 0]);
+        let by_evidence = Lifetime {
+            table: 0,
+            expire_after: None,
+            capacity: Some(3),
+            eviction: Eviction::LeastEvidence,
+            min_count: None,
+        };
+        let (gone, _) = gone_of(&lives, &by_evidence, |_| false);
+        assert_eq!(gone.into_iter().collect::<Vec<u32>>(), [4, 5, 6]);
+    }
+
+    #[test]
+    fn days_are_those_of_the_trainings() {
+        // Trainings 2, 3 and 4.
+        let days = [Some(100), None, Some(130)];
+        let check = |most, last, expected: bool| {
+            assert_eq!(
+                idle(Some(Age::Days(most)), last, 4, &days),
+                expected,
+                "{most} {last}"
+            );
+        };
+        check(30, 2, true);
+        check(31, 2, false);
+        // The day of the first training is not known, nor that of the third.
+        check(30, 1, true);
+        check(1, 3, false);
+        check(1, 4, false);
+        assert!(!idle(Some(Age::Days(1)), 1, 1, &[]));
     }
 }

@@ -93,6 +93,8 @@ pub struct TrainPlan {
     /// Lifetimes of table rows. They act on the model that training goes on from.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub lifetimes: Vec<Lifetime>,
+    /// Day of the newest training rows, in days since 1970 or as the folders number days; `None`: not known.
+    pub day: Option<i64>,
     /// If true, a step for a task may move weights outside its mask by stale momentum, as the paper's
     /// released code does. For parity only.
     pub parity_stale_momentum: bool,

@@ -6,6 +6,7 @@
 //! `s N / n` over `N`. No validation rows remain, so its validation metrics are those of the first training, and so
 //! are its calibrators (docs/decisions/0045-training-again-on-all-rows.md).
 
+use crate::admission::Admission;
 use crate::context::{SearchContext, Training};
 use crate::error::TrainError;
 use crate::events::{Event, Listener};
@@ -56,6 +57,12 @@ pub(crate) fn run(
         run: &identity,
         stop: context.stop,
         evidence: Vec::new(),
+        admission: Admission::count(
+            &context.plan.lifetimes,
+            rows.schema,
+            rows.train,
+            context.earlier,
+        )?,
         id_dropout: context.id_dropout.clone(),
         smoothings: context.smoothings.clone(),
         bias_counts: context.bias_counts,

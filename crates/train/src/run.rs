@@ -1,5 +1,6 @@
 //! A complete run: label checks, mask search, training, and the result.
 
+use crate::admission::Admission;
 use crate::context::{SearchContext, Training};
 use crate::earlier::Earlier;
 use crate::error::TrainError;
@@ -245,6 +246,12 @@ impl Run<'_> {
                     ranks,
                 },
             )?,
+            admission: Admission::count(
+                &self.plan.lifetimes,
+                self.schema,
+                self.train,
+                self.earlier,
+            )?,
             id_dropout,
             smoothings: label_smoothing::of_tasks(
                 &self.plan.label_smoothing,
@@ -265,6 +272,7 @@ impl Run<'_> {
         };
         let mut ancestry = earlier.artifact.ancestry.clone();
         ancestry.push(Ancestor {
+            day: self.plan.day,
             model: earlier.hash.to_hex().to_string(),
             rows: self.train.n_rows(),
             calibration: None,

@@ -4,6 +4,7 @@ mod kappa;
 mod step;
 mod validation;
 
+use crate::admission::Admission;
 use crate::averages::Averages;
 use crate::best_weights::BestWeights;
 use crate::checkpoint::{self, Checkpointed};
@@ -43,6 +44,7 @@ pub(crate) struct TrainerContext<'a> {
     pub(crate) stop: &'a AtomicBool,
     /// Row shrinkage of each task; `None`: no shrinkage.
     pub(crate) evidence: &'a [Option<RowShrinkage>],
+    pub(crate) admission: &'a Admission,
     pub(crate) id_dropout: &'a IdDropout,
     /// Label smoothing of each task; empty: no task's labels are smoothed.
     pub(crate) smoothings: &'a [Option<LabelSmoothing>],
@@ -184,6 +186,7 @@ impl<'a> Trainer<'a> {
             let mut batch = batch?;
             let rng = CounterRng::new(self.trainer_context.plan.seed, "unknown ids")
                 .at(self.progress.step);
+            self.trainer_context.admission.apply(&mut batch);
             self.trainer_context.id_dropout.apply(&mut batch, rng);
             self.step(&batch)?;
             if let Some(averages) = &mut self.averages {

@@ -549,6 +549,12 @@ class Evaluation(TypedDict, total=False):
     slices: list[str]
 
 
+Eviction = Union[Literal["least_recent"], Literal["least_evidence"]]
+
+
+ExpireAfter = Union[int, str]
+
+
 class PastRate(TypedDict, total=False):
     """Rates of the past, for each task, and the number of rows.
 
@@ -713,14 +719,21 @@ class Lifetime(TypedDict, total=False):
     """Lifetime of the rows of an id space.
 
     Keys:
-        capacity: Rows that a training takes over; the least recently seen go first, and of these the least often
-            seen. New values of the training come on top. Default: all.
+        capacity: Rows that a training takes over; the others go, in the order of evict. New values of the training
+            come on top. Default: all.
+        evict: Which rows beyond the capacity go first: the least recently seen, or those with the least evidence
+            (sightings).
         expire_after: Trainings without a sighting after which a row goes, with its vocabulary entry, its past counts
-            and its moments. Default: it stays.
+            and its moments; or days, as "30 days", between the days of trainings: those of the folders by day that
+            data.train names. Default: it stays.
+        min_count: Of hashed ids: sightings from which on a row is trained, counted on over trainings; before it is
+            read as an unknown id. Vocabularies have a min_count of their own. Default: from the first.
     """
 
     capacity: int
-    expire_after: int
+    evict: Eviction
+    expire_after: ExpireAfter
+    min_count: int
 
 
 class LossSettingsCrossEntropy(TypedDict, total=False):

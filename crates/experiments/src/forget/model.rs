@@ -57,6 +57,7 @@ pub(super) fn erase(folder: &Path, column: &str, values: &ErasedValues) -> Resul
         lives.retain(|id| !values.has_row(table, id));
     }
     artifact.ancestry.push(Ancestor {
+        day: None,
         model: hash.to_hex().to_string(),
         rows: 0,
         calibration: None,
