@@ -3,7 +3,7 @@
 use super::histogram::Histogram;
 use super::requests::Requests;
 use super::served::{ColumnValues, ServedBy, ServedVersion, TaskScores};
-use crate::drift::DriftCounts;
+use crate::drift::{DriftCounts, Since};
 use crate::version::COUNT_EVERY;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::fmt::Error;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Instant;
 
 /// The versions being served, held by weak references: a version that is no longer served has no series.
 #[derive(Debug, Default)]
@@ -116,38 +117,63 @@ impl Collector for Models {
         encode_values(&mut encoder, name, &help, &versions, |column| {
             &column.clipped
         })?;
-        let since = format!("since the version was loaded ({sampled}; from 500 values on)");
-        let help =
-            format!("Population stability index of scores against the model's training, {since}.");
-        encode_shifts(
-            &mut encoder,
-            "ncs_score_psi",
-            &help,
-            &versions,
-            |version, drift| {
-                let scores = version.tasks.iter().enumerate();
-                let score = |(output, task): (usize, &TaskScores)| {
-                    Some(("task", task.name.clone(), drift.score_index(output)?))
-                };
-                scores.filter_map(score).collect()
-            },
-        )?;
-        let help =
-            format!("Population stability index of values against the model's training, {since}.");
-        encode_shifts(
-            &mut encoder,
-            "ncs_column_psi",
-            &help,
-            &versions,
-            |version, drift| {
-                let columns = version.columns.iter().enumerate();
-                let column = |(f, column): (usize, &ColumnValues)| {
-                    Some(("column", column.name.clone(), drift.column_index(f)?))
-                };
-                columns.filter_map(column).collect()
-            },
-        )
+        let hour = Since::Hour(Instant::now());
+        for (window, since, name) in [
+            (
+                "since the version was loaded",
+                Since::Loaded,
+                ["ncs_score_psi", "ncs_column_psi"],
+            ),
+            (
+                "in the last hour",
+                hour,
+                ["ncs_score_psi_hour", "ncs_column_psi_hour"],
+            ),
+        ] {
+            let when = format!("{window} ({sampled}; from 500 values on)");
+            encode_indices(&mut encoder, &versions, &when, since, name)?;
+        }
+        Ok(())
     }
+}
+
+/// Writes the indices of scores and of columns; `names` are those of the two families.
+fn encode_indices(
+    encoder: &mut DescriptorEncoder<'_>,
+    versions: &Versions,
+    when: &str,
+    since: Since,
+    names: [&str; 2],
+) -> Result<(), Error> {
+    let help = |of: &str| {
+        format!("Population stability index of {of} against the model's training, {when}.")
+    };
+    encode_shifts(
+        encoder,
+        names[0],
+        &help("scores"),
+        versions,
+        |version, drift| {
+            let scores = version.tasks.iter().enumerate();
+            let score = |(output, task): (usize, &TaskScores)| {
+                Some(("task", task.name.clone(), drift.score_index(output, since)?))
+            };
+            scores.filter_map(score).collect()
+        },
+    )?;
+    encode_shifts(
+        encoder,
+        names[1],
+        &help("values"),
+        versions,
+        |version, drift| {
+            let columns = version.columns.iter().enumerate();
+            let column = |(f, column): (usize, &ColumnValues)| {
+                Some(("column", column.name.clone(), drift.column_index(f, since)?))
+            };
+            columns.filter_map(column).collect()
+        },
+    )
 }
 
 /// Label, name and index of a score or column.
