@@ -1,10 +1,10 @@
 //! Commands that keep a model up to date, called with the arguments of the command line.
 
 use ncs_experiments::backtest as backtests;
-use ncs4cvr::arguments::daily::{Backtest, Calibrate, Forget, Promote};
+use ncs4cvr::arguments::daily::{Backtest, Calibrate, Drift, Forget, Promote};
 use ncs4cvr::commands::{
-    backtest as backtest_verb, calibrate as calibrate_verb, forget as forget_verb,
-    promote as promote_verb,
+    backtest as backtest_verb, calibrate as calibrate_verb, drift as drift_verb,
+    forget as forget_verb, promote as promote_verb,
 };
 use pyo3::prelude::*;
 
@@ -64,6 +64,26 @@ pub(crate) fn promote(
             .transpose()
     })?;
     value.map(|value| json::to_python(py, &value)).transpose()
+}
+
+/// Compares rows with those of a model's training; returns the JSON of the comparison.
+#[pyfunction]
+#[pyo3(signature = (arguments, watcher))]
+pub(crate) fn drift(
+    py: Python<'_>,
+    arguments: Vec<String>,
+    watcher: Option<Py<PyAny>>,
+) -> PyResult<Py<PyAny>> {
+    let watched = watched(watcher);
+    let value = work::run(py, |stop| {
+        let arguments: Drift = parsed("drift", arguments)?;
+        json::text(&drift_verb::make(
+            &arguments,
+            progress(watched.as_ref()),
+            stop,
+        )?)
+    })?;
+    json::to_python(py, &value)
 }
 
 /// Erases values from a model and from what was written beside it; returns the JSON of the report, complete or not.

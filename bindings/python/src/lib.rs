@@ -25,7 +25,7 @@ mod _core {
     use pyo3::prelude::*;
 
     #[pymodule_export]
-    use crate::daily::{backtest, calibrate, forget, promote};
+    use crate::daily::{backtest, calibrate, drift, forget, promote};
     #[pymodule_export]
     use crate::model::Model;
     #[pymodule_export]

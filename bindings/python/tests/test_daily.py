@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pathlib
 import shutil
+from typing import Any
 
 import polars
 import pytest
@@ -83,3 +84,21 @@ def test_forget_erases_values_and_finds_nothing_afterwards(
         ncs4cvr.forget(copy, column="usr", values=[user])
     with pytest.raises(ValueError, match="line break"):
         ncs4cvr.forget(copy, column="user", values=["a\nb"])
+
+
+def test_drift_finds_a_shifted_column(run: ncs4cvr.Run, log: ncs4cvr.Log, tmp_path: pathlib.Path) -> None:
+    rows = polars.read_parquet(log.files[0])
+    page = tmp_path / "drift.html"
+    same = ncs4cvr.drift(run.path, rows, html=page)
+    assert same == ncs4cvr.drift(run.path, log.files[0])
+    assert page.read_text(encoding="utf-8").startswith("<!")
+    shifted = ncs4cvr.drift(run.path, rows.with_columns(polars.lit("new").alias("category")))
+
+    def index(found: dict[str, Any], name: str) -> float:
+        column = next(column for column in found["columns"] if column["name"] == name)
+        return float(column["shift"]["psi"])
+
+    assert index(same, "category") < 0.05 and index(shifted, "category") > 0.25
+    assert index(shifted, "device") == index(same, "device")
+    with pytest.raises(ncs4cvr.NcsError):
+        ncs4cvr.drift(tmp_path, rows)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ._config import RunConfig
 from ._core import Server, Table, __version__
-from ._daily import Backtest, backtest, calibrate, forget, promote
+from ._daily import Backtest, backtest, calibrate, drift, forget, promote
 from ._errors import ConfigError, DataError, ForkError, ModelError, NcsError, TrainingError
 from ._events import Callback, Ended, Event, Noted, PhaseEnded, PhaseStarted, Validated
 from ._model import Embeddings, Model
@@ -43,6 +43,7 @@ __all__ = [
     "calibrate",
     "check",
     "compare",
+    "drift",
     "forget",
     "init",
     "promote",

@@ -1,4 +1,4 @@
-"""Commands that keep a model up to date: calibration, backtests, promotion, erased values."""
+"""Commands that keep a model up to date: calibration, backtests, promotion, drift, erased values."""
 
 from __future__ import annotations
 
@@ -143,6 +143,32 @@ def promote(
         words += [f"--live={os.fspath(live)}", *(f"--slice={name}" for name in slices or []), *_flags(settings)]
         decided: dict[str, Any] | None = _core.promote([*words, *rows], watcher(progress))
     return decided
+
+
+def drift(
+    model: Path, data: Data, *, html: Path | None = None, progress: bool | None = None, **settings: Any
+) -> dict[str, Any]:
+    """Compares rows with those that a model was trained on: shift of columns and scores, unseen values, calibration; as
+    ``ncs drift``.
+
+    Args:
+        model: a run folder, or the model in it.
+        data: later rows: a data frame, or files, globs and folders. Labels may be missing.
+        html: also write a page with pictures to this file.
+        settings: as the flags of ``ncs drift``: ``threads``, and those about files.
+
+    Returns:
+        For each column and score its population stability index and what chance gives, as ``ncs drift --json``.
+
+    Raises:
+        DataError: the rows cannot be read.
+        NcsError: the model is of an earlier version and carries no distributions.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        words = [f"--data={path}" for path in _files(data, folder)]
+        flags = _flags({"html": html, **settings})
+        found: dict[str, Any] = _core.drift([os.fspath(model), *words, *flags], watcher(progress))
+    return found
 
 
 def forget(
