@@ -343,6 +343,21 @@ dim = 10
             shared - before < (after - before) / 5.0,
             "{before} {shared}"
         );
+        let mut plan = file.plan;
+        plan.initial.push(ncs_config::TableInit {
+            table: 0,
+            column: "user".to_owned(),
+            file: "vectors.npy".into(),
+            id: None,
+            vector: None,
+            ids: None,
+            frozen: false,
+        });
+        let with_vectors = Estimate::of(&plan, Some(&schema), 1).bytes();
+        assert!(
+            with_vectors - after >= 200_000.0 * 40.0,
+            "{after} {with_vectors}"
+        );
     }
 
     #[test]

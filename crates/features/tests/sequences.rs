@@ -9,6 +9,7 @@ fn attribute(newest: Newest) -> Pooling {
         pooling: SequencePooling::Mean,
         newest,
         target: None,
+        decay: None,
     })
 }
 
@@ -212,6 +213,7 @@ fn a_schema_from_a_file_is_checked() {
             }),
             newest: Newest::Last,
             target,
+            decay: None,
         }))
     };
     changed(&|_| {}).unwrap();
@@ -242,6 +244,7 @@ fn a_schema_from_a_file_is_checked() {
             pooling: SequencePooling::Mha(MultiHead { heads, positions }),
             newest: Newest::Last,
             target: Some(2),
+            decay: None,
         }))
     };
     all(mha(4, 9)).unwrap();
@@ -255,4 +258,130 @@ fn a_schema_from_a_file_is_checked() {
         };
     })
     .unwrap_err();
+}
+
+/// A schema whose events weigh by their age, and the encoded rows of these columns.
+fn with_ages(ages: EventAges, columns: Vec<Column>, most: usize) -> Result<Batch, EncodeError> {
+    let mut plan = plan(Newest::Last, most);
+    for field in &mut plan.fields {
+        let Some(Pooling::Events(attribute)) = &mut field.pooling else {
+            unreachable!("all are attributes");
+        };
+        attribute.decay = Some(EventDecay::Stated);
+        field.beside = Beside::Ages(ages.clone());
+    }
+    let block = Block { n_rows: 2, columns };
+    let mut fit = Fit::new(plan);
+    fit.observe(&block)?;
+    let schema = fit.finish().unwrap();
+    schema.check_sequences().unwrap();
+    Encoder::new(Arc::new(schema)).encode_features(&block)
+}
+
+fn list(name: &str, values: Values, offsets: &[u32]) -> Column {
+    Column {
+        name: name.into(),
+        values,
+        offsets: Some(offsets.to_vec()),
+        nulls: Vec::new(),
+    }
+}
+
+fn texts_of(items: &[&str]) -> Values {
+    let mut texts = Texts::default();
+    items.iter().for_each(|item| texts.push(item.as_bytes()));
+    Values::Text(texts)
+}
+
+/// Items and watched shares of three events and of one.
+fn events() -> Vec<Column> {
+    let names: Vec<String> = plan(Newest::Last, 9)
+        .fields
+        .into_iter()
+        .map(|field| field.column)
+        .collect();
+    vec![
+        list(&names[0], texts_of(&["a", "b", "c", "d"]), &[0, 3, 4]),
+        list(
+            &names[1],
+            Values::Float(vec![0.5, 1.5, 2.5, 3.5]),
+            &[0, 3, 4],
+        ),
+    ]
+}
+
+fn halves(batch: &Batch, field: usize) -> Vec<f32> {
+    let half = |weight: &f32| -weight / std::f32::consts::LN_2;
+    batch.fields[field].weights.iter().map(half).collect()
+}
+
+#[track_caller]
+fn close(found: &[f32], expected: &[f32]) {
+    assert_eq!(found.len(), expected.len(), "{found:?}");
+    let pairs = found.iter().zip(expected);
+    pairs.for_each(|(a, b)| assert!((a - b).abs() < 1e-5, "{found:?}, not {expected:?}"));
+}
+
+#[test]
+fn weights_decay_by_ages_of_the_events_that_are_kept() {
+    let ages = EventAges {
+        column: "ages".into(),
+        at: None,
+        unit: None,
+        half_life: 2.0,
+    };
+    let with = |values: Values, most| {
+        let columns = [events(), vec![list("ages", values, &[0, 3, 4])]].concat();
+        with_ages(ages.clone(), columns, most)
+    };
+    // One of an unknown age counts as the oldest, one from the future as of now.
+    let batch = with(Values::Float(vec![8.0, f64::NAN, 1.0, -5.0]), 9).unwrap();
+    for field in 0..2 {
+        close(&halves(&batch, field), &[4.0, 4.0, 0.5, 0.0]);
+    }
+    let batch = with(texts_of(&["8", "", "1", "3"]), 2).unwrap();
+    close(&halves(&batch, 0), &[0.5, 0.5, 1.5]);
+    let columns = [
+        events(),
+        vec![list("ages", Values::Int(vec![1, 2, 3]), &[0, 2, 3])],
+    ]
+    .concat();
+    let error = with_ages(ages, columns, 9).unwrap_err().to_string();
+    assert!(error.contains("\"ages\", row 1: 3 and 2 values"), "{error}");
+}
+
+#[test]
+fn ages_follow_from_the_moments_of_event_and_row() {
+    let ages = EventAges {
+        column: "times".into(),
+        at: Some("now".into()),
+        unit: None,
+        half_life: 12.0,
+    };
+    let now = Column {
+        name: "now".into(),
+        values: texts_of(&["2026-11-29T08:00:00Z", "2026-11-29T08:00:00Z"]),
+        ..Column::default()
+    };
+    let of = |times: Values| {
+        let columns = [
+            events(),
+            vec![list("times", times, &[0, 3, 4]), now.clone()],
+        ]
+        .concat();
+        halves(&with_ages(ages.clone(), columns, 9).unwrap(), 1)
+    };
+    let start = 1_795_939_200;
+    let expected = [2.0, 1.0, 0.0, 0.5];
+    let seconds = [24, 12, 0, 6].map(|hours| start - hours * 3600);
+    close(&of(Values::Int(seconds.to_vec())), &expected);
+    let millis = seconds.map(|seconds| seconds as f64 * 1000.0);
+    close(&of(Values::Float(millis.to_vec())), &expected);
+    let texts = [
+        "2026-11-28T08:00:00Z",
+        "2026-11-28T20:00:00Z",
+        "2026-11-29T08:00:00Z",
+        "2026-11-29T02:00:00Z",
+    ];
+    close(&of(texts_of(&texts)), &expected);
 }

@@ -33,6 +33,7 @@ fn spec(pooling: SequencePooling) -> Spec {
                 pooling,
                 newest: Newest::Last,
                 target: Some(target as u32),
+                decay: None,
             })
         }),
         pieces: None,

@@ -465,6 +465,7 @@ fn gradients_of_a_coupled_loss_are_correct_with_an_auxiliary_head() {
             joint: None,
             takes: None,
             late,
+            ..Default::default()
         };
         let model = model_with(kind, Gram::Full, &[8, 5], heads);
         let tasks = model.network(0).tasks.clone();

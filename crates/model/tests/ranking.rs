@@ -65,6 +65,7 @@ fn event_field(number: usize) -> Field {
             },
             newest: Newest::Last,
             target,
+            decay: None,
         })),
         separator: None,
         max_values: Some(50),

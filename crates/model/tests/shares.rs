@@ -18,6 +18,7 @@ fn spec() -> Spec {
         }),
         newest: Newest::Last,
         target: Some(0),
+        decay: None,
     };
     let poolings = [
         None,
