@@ -342,6 +342,44 @@ fn tables_in_shards_give_the_model_of_whole_tables_where_sums_over_rows_differ_i
 }
 
 #[test]
+fn a_training_goes_on_from_a_model_and_the_moments_of_its_shards() {
+    let log = short_run::log(&[]);
+    let folder = log.path();
+    let [whole, shards] =
+        [("whole", &[PLAIN][..]), ("shards", &[PLAIN, SHARDED])].map(|(name, sets)| {
+            train_on(2, folder, name, sets, 0);
+            let model = format!("start.model=\"../{name}\"");
+            let next = [sets, &[&model, "start.moments=\"keep\"", "seed=2"]].concat();
+            train_on(3, folder, &format!("next-{name}"), &next, 0)
+        });
+    let log_of = |out: &Path| fs::read_to_string(out.join("log.txt")).unwrap();
+    for out in [&whole, &shards] {
+        let told = log_of(out);
+        assert!(told.contains("optimizer moments are those of "), "{told}");
+    }
+    assert_eq!(largest_difference(&whole, &shards), 0.0);
+    // A shard that is missing is told, and the moments start anew.
+    let entries = fs::read_dir(folder.join("shards")).unwrap();
+    let mut files = entries.map(|entry| entry.unwrap().path());
+    let is_shard = |path: &PathBuf| {
+        path.display()
+            .to_string()
+            .contains("checkpoint-shard-2-of-2")
+    };
+    fs::remove_file(files.find(is_shard).unwrap()).unwrap();
+    let sets = [
+        PLAIN,
+        "start.model=\"../shards\"",
+        "start.moments=\"keep\"",
+        "seed=2",
+    ];
+    let told = log_of(&train_on(1, folder, "anew", &sets, 0));
+    let is_anew =
+        |line: &str| line.contains("moments start anew: ") && line.contains("shard-2-of-2");
+    assert!(told.lines().any(is_anew), "{told}");
+}
+
+#[test]
 fn each_rank_holds_its_part_of_the_tables() {
     let log = short_run::log(&[]);
     let folder = log.path();

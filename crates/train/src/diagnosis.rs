@@ -106,7 +106,7 @@ fn layer(network: &Network) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::RankTables;
+    use crate::rank_tables::RankTables;
     use ncs_collective::Solo;
     use ncs_features::{Field, FieldIds, Table};
     use ncs_model::{CounterRng, Model, NetworkKind, Spec};

@@ -275,7 +275,7 @@ fn count(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::RankTables;
+    use crate::rank_tables::RankTables;
     use ncs_collective::Solo;
     use ncs_features::FieldIds;
 

@@ -32,6 +32,7 @@ pub mod plan;
 pub mod predict;
 pub mod product_loss;
 mod progress;
+mod rank_tables;
 mod ranks;
 mod refit;
 mod run;
@@ -54,10 +55,11 @@ pub use id_dropout::{IdDropout, IdDropoutPlan};
 pub use lifetimes::{Age, Evicted, Eviction, Lifetime};
 pub use optimizer::{Optimizer, OptimizerKind};
 pub use plan::{
-    Balance, CommonUnits, Control, Decay, Keep, Pick, RankTables, RateReaders, Rewind, Schedule,
-    SearchKind, SearchPlan, Shrinkage, StepPrecision, Steps, TrainPlan,
+    Balance, CommonUnits, Control, Decay, Keep, Pick, RateReaders, Rewind, Schedule, SearchKind,
+    SearchPlan, Shrinkage, StepPrecision, Steps, TrainPlan,
 };
 pub use progress::ValidationRecord;
+pub use rank_tables::RankTables;
 pub use refit::RefitRows;
 pub use run::{Run, Trained, check_labels, label_problems};
 pub use search::{LevelResult, TaskSearch, TriedUnits, UnitChoice};

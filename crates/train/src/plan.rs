@@ -7,6 +7,7 @@ use crate::id_dropout::IdDropoutPlan;
 use crate::lifetimes::Lifetime;
 use crate::optimizer::Optimizer;
 use crate::product_loss::ProductLoss;
+use crate::rank_tables::RankTables;
 use crate::taken::KappaPlan;
 use ncs_model::Masks;
 use serde::{Deserialize, Serialize, Serializer};
@@ -160,25 +161,6 @@ pub enum StepPrecision {
 impl StepPrecision {
     fn is_single(&self) -> bool {
         *self == StepPrecision::Single
-    }
-}
-
-/// Where the ranks of a training on several processes hold the tables, with their optimizer moments.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "settings", derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum RankTables {
-    /// Every process holds all rows: nothing is looked up, and memory is that of one process.
-    #[default]
-    Replicated,
-    /// Each process holds the rows that a hash of their ids gives it, so that their memory divides among the processes. A step
-    /// looks up the rows of its batch at their owners.
-    Sharded,
-}
-
-impl RankTables {
-    fn are_replicated(&self) -> bool {
-        *self == RankTables::Replicated
     }
 }
 

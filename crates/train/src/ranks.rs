@@ -13,7 +13,7 @@ mod shards;
 pub(crate) use shards::RowLookups;
 
 use crate::error::TrainError;
-use crate::plan::RankTables;
+use crate::rank_tables::RankTables;
 use ncs_collective::{
     Collective, CollectiveError, Message, MessageReader, Pod, Traffic, Wait, as_bytes, sum,
 };

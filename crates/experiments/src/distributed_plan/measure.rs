@@ -26,8 +26,8 @@ use std::time::{Duration, Instant};
 /// Batches whose distinct table rows are counted.
 const COUNTED: usize = 4;
 
-/// Fraction of a batch that is trained as well, to tell what depends on its rows.
-const SMALL: usize = 8;
+/// Rows of small batches that are trained as well: nearly all of their steps is what does not depend on rows. One tile.
+const SMALL: usize = 64;
 
 /// What is measured, and for how long.
 #[derive(Clone, Copy, Debug)]
@@ -57,7 +57,7 @@ pub fn measure(
     let counts = data.train.label_counts();
     let batch = plan.train.rows_per_step(counts.rows);
     let batch = batch.min(counts.rows as usize).max(1);
-    let small = (batch / SMALL).max(1);
+    let small = SMALL.min(batch);
     let pool = rayon_pool(plan.train.threads)?;
     let parts = pool.install(|| Parts::measure(&plan, &data, batch))?;
     let mut seconds = [0.0; 2];

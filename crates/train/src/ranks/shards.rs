@@ -285,7 +285,7 @@ fn answer(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::RankTables;
+    use crate::rank_tables::RankTables;
     use ncs_collective::{ThreadRank, threads};
     use ncs_model::{CounterRng, Gram, NetworkKind, NetworkPlan, TableShare, TableSpec};
     use std::time::Duration;
