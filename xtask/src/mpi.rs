@@ -4,10 +4,18 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-const USAGE: &str = "usage: cargo xtask mpi [--tries N] [--binary PATH]";
+mod kills;
+mod processes;
+mod scaling;
+
+use kills::Kills;
+use processes::{ended, none_left, ranks_of, signal, text};
+
+const USAGE: &str =
+    "usage: cargo xtask mpi [--tries N] [--seed N] [--binary PATH] [--scaling REPEATS]";
 
 /// Packages of Debian and Ubuntu with the library, the launcher, and what generates the bindings.
 const PACKAGES: [&str; 3] = ["libopenmpi-dev", "openmpi-bin", "libclang-dev"];
@@ -44,15 +52,24 @@ const MOST: Duration = Duration::from_secs(300);
 /// Difference of a metric that rounding may make.
 const BOUND: f64 = 1e-4;
 
-/// Checks the program, with `--tries` kills; `--binary`: as it is built already.
+/// Run-file setting of tables in shards.
+const SHARDED: &str = "distributed.tables=\"sharded\"";
+
+/// Checks the program, with `--tries` kills at moments that follow from `--seed`; `--binary`: as it is built already. With
+/// `--scaling`, only measures what two ranks cost beside two processes (a release build tells more).
 ///
 /// # Errors
 /// Open MPI is missing and cannot be installed; the program cannot be built; a check fails.
 pub(crate) fn run(root: &Path, arguments: &[&str]) -> Result<(), String> {
-    let (mut tries, mut binary) = (2, None);
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let (mut tries, mut binary, mut repeats) = (20, None, None);
+    let mut seed = now.map_or(0, |time| time.as_secs());
     for pair in arguments.chunks(2) {
+        let number = |text: &str| text.parse::<u64>().map_err(|_| USAGE.to_owned());
         match pair {
-            ["--tries", n] => tries = n.parse().map_err(|_| USAGE.to_owned())?,
+            ["--tries", n] => tries = number(n)?,
+            ["--seed", n] => seed = number(n)?,
+            ["--scaling", n] => repeats = Some(number(n)?),
             ["--binary", path] => binary = Some(root.join(path)),
             _ => return Err(USAGE.to_owned()),
         }
@@ -60,12 +77,18 @@ pub(crate) fn run(root: &Path, arguments: &[&str]) -> Result<(), String> {
     install()?;
     let binary = binary.map_or_else(|| built(root), Ok)?;
     let job = Job::prepare(root, binary)?;
+    if let Some(repeats) = repeats {
+        return job.scaling(repeats);
+    }
     let start = Instant::now();
     let checks: [(&str, u64); 4] = [
-        ("1, 2 and 3 ranks train one model", job.trains_one_model()?),
+        (
+            "1, 2 and 3 ranks train one model, with whole tables and shards",
+            job.trains_one_model()?,
+        ),
         (
             "a killed rank ends its job, which goes on when started again",
-            job.kills(tries)?,
+            job.kills(Kills { tries, seed })?,
         ),
         (
             "a stopped rank ends its job and is named",
@@ -141,6 +164,9 @@ struct Job {
     folder: PathBuf,
 }
 
+/// Results of a training, by file.
+type Results = BTreeMap<&'static str, Vec<u8>>;
+
 /// How a job is started.
 #[derive(Clone, Copy)]
 struct Start<'a> {
@@ -148,6 +174,22 @@ struct Start<'a> {
     out: &'a str,
     /// Shell command before the program's.
     before: &'a str,
+    /// Settings beside those of all.
+    sets: &'a [&'a str],
+    /// Time after which a rank that does not answer ends the job.
+    rank_timeout: Duration,
+}
+
+impl<'a> Start<'a> {
+    fn new(ranks: usize, out: &'a str, sets: &'a [&'a str]) -> Start<'a> {
+        Start {
+            ranks,
+            out,
+            before: "",
+            sets,
+            rank_timeout: RANK_TIMEOUT,
+        }
+    }
 }
 
 impl Job {
@@ -169,15 +211,20 @@ impl Job {
 
     /// Starts a training on ranks of Open MPI; on one rank, without it.
     fn start(&self, start: Start<'_>) -> Result<Child, String> {
+        self.start_on("log", "", start)
+    }
+
+    /// Starts a training on a log, with a flag.
+    fn start_on(&self, log: &str, flag: &str, start: Start<'_>) -> Result<Child, String> {
         let mut script = format!(
-            "{} exec {:?} --quiet train {:?} --out {:?} --rank-timeout {}s",
+            "{} exec {:?} --quiet train {:?} {flag} --out {:?} --rank-timeout {}s",
             start.before,
             self.binary,
-            self.folder.join("log/run.toml"),
+            self.folder.join(log).join("run.toml"),
             self.folder.join(start.out),
-            RANK_TIMEOUT.as_secs(),
+            start.rank_timeout.as_secs(),
         );
-        for set in SETTINGS {
+        for set in SETTINGS.iter().chain(start.sets) {
             script += &format!(" --set '{set}'");
         }
         let mut command = match start.ranks {
@@ -208,18 +255,18 @@ impl Job {
     }
 
     /// Trains to the end and returns the results.
-    fn train(&self, ranks: usize, out: &str) -> Result<BTreeMap<&'static str, Vec<u8>>, String> {
-        let before = "";
-        let output = ended(self.start(Start { ranks, out, before })?)?;
+    fn train(&self, start: Start<'_>) -> Result<Results, String> {
+        let output = ended(self.start(start)?)?;
         if !output.status.success() {
             return Err(format!(
-                "{ranks} ranks: {}: {}",
+                "{} ranks: {}: {}",
+                start.ranks,
                 output.status,
                 text(&output)
             ));
         }
         let read = |name| {
-            let path = self.folder.join(out).join(name);
+            let path = self.folder.join(start.out).join(name);
             let bytes = fs::read(&path).map_err(|error| format!("{}: {error}", path.display()));
             Ok((name, bytes?))
         };
@@ -227,77 +274,32 @@ impl Job {
     }
 
     fn trains_one_model(&self) -> Result<u64, String> {
-        let alone = self.train(1, "one")?;
-        let two = self.train(2, "two")?;
-        if self.train(2, "again")? != two {
-            return Err("two trainings on 2 ranks differ in their bytes".to_owned());
-        }
-        for (n, results) in [(2, two), (3, self.train(3, "three")?)] {
-            let [one, more] = [&alone, &results].map(|files| numbers(&files["metrics.json"]));
-            let is_near = |(a, b): (&f64, &f64)| (a - b).abs() <= BOUND * b.abs().max(1.0);
-            if one.len() != more.len() || !one.iter().zip(&more).all(is_near) {
+        let alone = self.train(Start::new(1, "one", &[]))?;
+        for (name, sets) in [("whole", &[][..]), ("shards", &[SHARDED])] {
+            let out = |what: &str| format!("{name}-{what}");
+            let two = self.train(Start::new(2, &out("two"), sets))?;
+            if self.train(Start::new(2, &out("again"), sets))? != two {
                 return Err(format!(
-                    "the metrics of {n} ranks are not those of one: {one:?}, {more:?}"
+                    "two trainings on 2 ranks differ in their bytes: {name}"
                 ));
             }
-        }
-        Ok(4)
-    }
-
-    /// Kills ranks at moments spread over a training, and starts the job again.
-    fn kills(&self, tries: u64) -> Result<u64, String> {
-        let begun = Instant::now();
-        let whole = self.train(2, "whole")?;
-        let whole_run = begun.elapsed();
-        let out = "killed";
-        for n in 0..tries {
-            let _ = fs::remove_dir_all(self.folder.join(out));
-            let mut job = self.start(Start {
-                ranks: 2,
-                out,
-                before: "",
-            })?;
-            std::thread::sleep(whole_run.mul_f64((n as f64 + 0.5) / tries as f64 * 0.8));
-            let (victim, ranks) = (n as usize % 2, ranks_of(job.id()));
-            if let Some(&process) = ranks.get(victim)
-                && job.try_wait().is_ok_and(|status| status.is_none())
-            {
-                signal("KILL", process)?;
-                let killed = Instant::now();
-                let output = ended(job)?;
-                let message = text(&output);
-                if output.status.success() || killed.elapsed() > ENDS_WITHIN {
+            let three = self.train(Start::new(3, &out("three"), sets))?;
+            for (n, results) in [(2, two), (3, three)] {
+                let [one, more] = [&alone, &results].map(|files| numbers(&files["metrics.json"]));
+                let is_near = |(a, b): (&f64, &f64)| (a - b).abs() <= BOUND * b.abs().max(1.0);
+                if one.len() != more.len() || !one.iter().zip(&more).all(is_near) {
                     return Err(format!(
-                        "after a kill: {}, {:?}",
-                        output.status,
-                        killed.elapsed()
+                        "the metrics of {n} ranks are not those of one, {name}: {one:?}, {more:?}"
                     ));
                 }
-                if !message.contains(&format!("rank {victim}")) {
-                    return Err(format!(
-                        "rank {victim} was killed and is not named: {message}"
-                    ));
-                }
-                none_left(&ranks)?;
-            } else {
-                ended(job)?;
-            }
-            if self.train(2, out)? != whole {
-                return Err(format!(
-                    "kill {n}: the results are not those of an undisturbed run"
-                ));
             }
         }
-        Ok(1 + 2 * tries)
+        Ok(7)
     }
 
     fn stops_a_rank(&self) -> Result<u64, String> {
-        let (out, before) = ("stopped", "");
-        let job = self.start(Start {
-            ranks: 2,
-            out,
-            before,
-        })?;
+        let out = "stopped";
+        let job = self.start(Start::new(2, out, &[]))?;
         let checkpoint = self.folder.join(out).join("checkpoint.safetensors");
         let begun = Instant::now();
         while !checkpoint.exists() && begun.elapsed() < MOST {
@@ -319,84 +321,17 @@ impl Job {
 
     fn fills_the_disk(&self) -> Result<u64, String> {
         // Blocks of 512 bytes: the rows as ids fit, a checkpoint does not.
-        let (out, before) = ("full", "ulimit -f 900;");
-        let output = ended(self.start(Start {
-            ranks: 2,
-            out,
-            before,
-        })?)?;
+        let start = Start {
+            before: "ulimit -f 900;",
+            ..Start::new(2, "full", &[])
+        };
+        let output = ended(self.start(start)?)?;
         let message = text(&output);
         if output.status.success() || !message.contains("rank 0 of 2: ") {
             return Err(format!("a full disk: {}: {message}", output.status));
         }
         Ok(1)
     }
-}
-
-/// Waits for a job, and ends it if it takes too long.
-fn ended(mut job: Child) -> Result<Output, String> {
-    let begun = Instant::now();
-    let failed = |error: std::io::Error| error.to_string();
-    while job.try_wait().map_err(failed)?.is_none() {
-        if begun.elapsed() > MOST {
-            job.kill().map_err(failed)?;
-            return Err(format!("a job has not ended within {MOST:?}"));
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    job.wait_with_output().map_err(failed)
-}
-
-fn text(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).trim().to_owned()
-}
-
-/// Returns the processes of a job's ranks in their order: the children of the launcher.
-fn ranks_of(launcher: u32) -> Vec<u32> {
-    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let process = |entry: fs::DirEntry| entry.file_name().to_str()?.parse::<u32>().ok();
-    let mut ranks: Vec<(usize, u32)> = processes
-        .filter_map(process)
-        .filter(|&process| parent_of(process) == Some(launcher))
-        .filter_map(|process| Some((rank_of(process)?, process)))
-        .collect();
-    ranks.sort_unstable();
-    ranks.into_iter().map(|(_, process)| process).collect()
-}
-
-fn parent_of(process: u32) -> Option<u32> {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"))?;
-    parent.trim().parse().ok()
-}
-
-fn rank_of(process: u32) -> Option<usize> {
-    let variables = fs::read(format!("/proc/{process}/environ")).ok()?;
-    let own = variables.split(|&byte| byte == 0).find_map(|variable| {
-        std::str::from_utf8(variable)
-            .ok()?
-            .strip_prefix("OMPI_COMM_WORLD_RANK=")
-    })?;
-    own.parse().ok()
-}
-
-fn signal(name: &str, process: u32) -> Result<(), String> {
-    succeed(Command::new("kill").args(["-s", name, &process.to_string()]))
-}
-
-/// Checks that these processes have ended.
-fn none_left(processes: &[u32]) -> Result<(), String> {
-    let begun = Instant::now();
-    let is_there = |process: &&u32| Path::new(&format!("/proc/{process}")).exists();
-    while let Some(process) = processes.iter().find(is_there) {
-        if begun.elapsed() > ENDS_WITHIN {
-            return Err(format!(
-                "process {process} of a job that has ended is still there"
-            ));
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    Ok(())
 }
 
 /// Returns the numbers of a JSON text, in order.
@@ -414,23 +349,5 @@ mod tests {
     fn the_numbers_of_a_json_text_are_found() {
         let json = br#"{"a": 1.5, "b": [-2e-3, null, "3"], "c4": {"d":5}}"#;
         assert_eq!(numbers(json), [1.5, -2e-3, 5.0]);
-    }
-
-    #[test]
-    fn a_process_is_the_child_of_its_parent() {
-        let own = std::process::id();
-        let mut child = Command::new("sleep")
-            .arg("20")
-            .env("OMPI_COMM_WORLD_RANK", "3")
-            .spawn()
-            .unwrap();
-        while rank_of(child.id()) != Some(3) {
-            std::thread::yield_now();
-        }
-        assert_eq!(parent_of(child.id()), Some(own));
-        assert!(ranks_of(own).contains(&child.id()));
-        signal("KILL", child.id()).unwrap();
-        child.wait().unwrap();
-        none_left(&[child.id()]).unwrap();
     }
 }
