@@ -219,7 +219,7 @@ fn it_stays_within_the_memory_that_it_states() {
     let folder = trained::folder(NetworkKind::SparseSharing);
     let server = Server::start_within(
         folder.path(),
-        &["feed=run", "--threads", "2"],
+        &["feed=run", "--threads", "2", "--timeout-ms", "20000"],
         // Address space, of which the program, stacks and what the allocator reserves take a part.
         "ulimit -v 1310720",
     );
