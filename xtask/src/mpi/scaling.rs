@@ -7,14 +7,14 @@ use std::process::Command;
 use std::time::Instant;
 
 /// Rows of a process.
-const ROWS: u32 = 60_000;
+const ROWS: u32 = 20_000;
 
 /// Rows of a batch of one process.
 const BATCH: u32 = 2048;
 
 /// Settings of a training that is nearly nothing but steps.
 const STEPS: [&str; 8] = [
-    "training.epochs=3",
+    "training.epochs=2",
     "training.evaluations_per_epoch=1",
     "training.checkpoint_steps=100000",
     "training.keep=\"last\"",
