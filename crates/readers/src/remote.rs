@@ -32,6 +32,10 @@ pub(crate) struct ObjectFacts {
 }
 
 /// An object found in a store.
+#[cfg_attr(
+    not(feature = "object-store"),
+    allow(dead_code, reason = "only builds with object stores find any")
+)]
 #[derive(Clone, Debug)]
 pub(crate) struct Listed {
     /// Its key.

@@ -5,9 +5,12 @@ use crate::source::ReadError;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
-/// An object, of which this build has none.
+/// An object, of which this build opens none.
 #[derive(Clone, Debug)]
-pub(crate) enum Object {}
+#[allow(dead_code, reason = "only builds with object stores make one")]
+pub(crate) struct Object {
+    facts: ObjectFacts,
+}
 
 fn refused(path: &Path) -> ReadError {
     ReadError::Remote {
@@ -23,27 +26,27 @@ impl Object {
     }
 
     pub(crate) fn facts(&self) -> &ObjectFacts {
-        match *self {}
+        &self.facts
     }
 
     pub(crate) fn from(&self, _: u64) -> Object {
-        match *self {}
+        self.clone()
     }
 
     pub(crate) fn bytes(&self, _: u64, _: usize) -> io::Result<bytes::Bytes> {
-        match *self {}
+        Err(io::ErrorKind::Unsupported.into())
     }
 }
 
 impl Read for Object {
     fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-        match *self {}
+        Err(io::ErrorKind::Unsupported.into())
     }
 }
 
 impl Seek for Object {
     fn seek(&mut self, _: SeekFrom) -> io::Result<u64> {
-        match *self {}
+        Err(io::ErrorKind::Unsupported.into())
     }
 }
 

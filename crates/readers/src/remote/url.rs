@@ -13,6 +13,10 @@ const SCHEMES: [(&str, Scheme); 5] = [
 ];
 
 /// The protocol of a store.
+#[cfg_attr(
+    not(feature = "object-store"),
+    allow(dead_code, reason = "only builds with object stores make connections")
+)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Scheme {
     S3,
@@ -22,6 +26,10 @@ pub(crate) enum Scheme {
 }
 
 /// The name of an object, or a glob or folder of objects.
+#[cfg_attr(
+    not(feature = "object-store"),
+    allow(dead_code, reason = "only builds with object stores make connections")
+)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Url {
     pub(crate) scheme: Scheme,
