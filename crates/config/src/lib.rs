@@ -331,12 +331,9 @@ impl<T> Shaped<T> {
 /// Paths (or a list of them) that start at `root`.
 fn make_absolute(paths: &mut toml::Value, root: &Path) {
     match paths {
-        toml::Value::String(path) => {
-            if !ncs_readers::is_remote(path.as_ref()) {
-                *path = ncs_readers::absolute(&root.join(&*path))
-                    .display()
-                    .to_string();
-            }
+        toml::Value::String(path) if !ncs_readers::is_remote(path.as_ref()) => {
+            let full = ncs_readers::absolute(&root.join(&*path));
+            *path = full.display().to_string();
         }
         toml::Value::Array(items) => items.iter_mut().for_each(|item| make_absolute(item, root)),
         _ => {}
