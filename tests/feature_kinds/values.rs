@@ -46,6 +46,11 @@ fn run_file(folder: &Path, name: &str, task: &str) {
 /// Trains with a loss into the folder `name`; returns the metrics of the seconds and their predictions.
 fn train(folder: &Path, name: &str, task: &str) -> (Value, Vec<f32>) {
     run_file(folder, name, task);
+    trained(folder, name)
+}
+
+/// Trains by a run file into the folder of its name.
+fn trained(folder: &Path, name: &str) -> (Value, Vec<f32>) {
     done(folder, &["train", &format!("{name}.toml"), "--out", name]);
     let metrics = fs::read_to_string(folder.join(name).join("metrics.json")).unwrap();
     let mut metrics: Value = serde_json::from_str(&metrics).unwrap();
@@ -137,13 +142,19 @@ fn zeros_and_a_heavy_tail_are_learned_apart_and_joined_in_the_mean() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
     log(path, spending);
-    let (ziln, scores) = train(path, "ziln", "loss = \"ziln\"");
-    let found = distance_of_spending(path, &scores);
-    let (poisson, scores) = train(path, "poisson", "loss = \"poisson\"");
-    let other = distance_of_spending(path, &scores);
+    // Of a few hundred amounts, batches of the default size make too few steps.
+    let [(ziln, found), (poisson, other)] = ["ziln", "poisson"].map(|loss| {
+        run_file(path, loss, &format!("loss = \"{loss}\""));
+        let file = path.join(format!("{loss}.toml"));
+        let text = fs::read_to_string(&file).unwrap() + "[training]\nbatch = 128\n";
+        fs::write(&file, text).unwrap();
+        let (metrics, scores) = trained(path, loss);
+        (metrics, distance_of_spending(path, &scores))
+    });
     println!("ziln {found:.3} {ziln}\npoisson {other:.3} {poisson}");
-    assert!(found < 0.45, "{found} {ziln}");
-    assert!(ziln["gini"].as_f64().unwrap() > 0.2, "{ziln}");
+    // One prediction for all rows is more than .8 off in the mean.
+    assert!(found < 0.6, "{found} {ziln}");
+    assert!(ziln["gini"].as_f64().unwrap() > 0.3, "{ziln}");
     same_everywhere(path, "ziln", &["place"]);
     let inspected = done(path, &["inspect", "ziln"]);
     assert!(inspected.contains("ziln (unit "), "{inspected}");

@@ -63,6 +63,11 @@ impl Version {
     /// model knows which there are.
     fn spread_no_events(&self, block: &mut Block) {
         let n_rows = block.n_rows;
+        let names: Vec<String> = block
+            .columns
+            .iter()
+            .map(|column| column.name.clone())
+            .collect();
         for column in std::mem::take(&mut block.columns) {
             let has_none = |row| column.is_null(row) || column.range(row).is_empty();
             let is_known = self.fields_of.contains_key(column.name.as_str());
@@ -77,11 +82,10 @@ impl Version {
             if attributes.is_empty() {
                 block.columns.push(column);
             }
-            for name in attributes {
-                if block.column(name).is_none() {
-                    block.columns.push(no_events(name, n_rows));
-                }
-            }
+            // Rows with events have brought the columns already.
+            attributes.retain(|name| names.iter().all(|known| known != name));
+            let empty = attributes.into_iter().map(|name| no_events(name, n_rows));
+            block.columns.extend(empty);
         }
     }
 

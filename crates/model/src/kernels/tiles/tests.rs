@@ -66,7 +66,7 @@ fn check_rows<R: Real>(level: SimdLevel, n_rows: usize, dim: usize, gap: usize) 
 }
 
 fn check_gram<R: Real>(level: SimdLevel, fields: usize, dim: usize) {
-    check_gram_of(level, fields, [dim, dim]);
+    check_gram_of::<R>(level, fields, [dim, dim]);
     // Numbers behind the first ones do not count.
     check_gram_of::<R>(level, fields, [dim + 3, dim]);
 }
