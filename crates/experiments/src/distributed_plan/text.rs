@@ -81,8 +81,8 @@ impl Planned {
 /// Formats a number with three digits: `0.0123`, `12.3`, `1,234`, `1.2e11`.
 fn figure(number: f64) -> String {
     let digits = match number.abs() {
-        x if x == 0.0 => return "0".to_owned(),
-        x if x >= 1e7 || x < 1e-3 => return format!("{number:.2e}"),
+        0.0 => return "0".to_owned(),
+        x if !(1e-3..1e7).contains(&x) => return format!("{number:.2e}"),
         x if x >= 100.0 => return grouped(number.round() as u64),
         x => (2 - x.log10().floor() as i32).max(0) as usize,
     };
