@@ -105,7 +105,7 @@ fn what_is_recent_is_found_and_scores_the_same_everywhere() {
         fs::remove_dir_all(path.join("scores")).unwrap();
     }
     let importance = done(path, &["importance", "stated", "--data", "test.jsonl"]);
-    let columns = "history.item + history.category + history.ts";
+    let columns = "history.item + history.ts + history.category";
     assert!(importance.contains(columns), "{importance}");
     as_parallel_lists(path);
     let parallel = "item = \"categorical\"\n[columns.history]\nkind = \"sequence\"\npooling = \"mean\"\n\
