@@ -217,6 +217,7 @@ fn seeds() -> Vec<Vec<u8>> {
         joint: Some([0, 1]),
         takes: Some([0, 1]),
         late: vec![0],
+        ..Heads::default()
     };
     let mut seeds: Vec<Vec<u8>> = kinds
         .map(|kind| seed(models::short_schema(), kind, Heads::default()))
