@@ -132,8 +132,6 @@ pub fn artifact(schema: Schema, kind: NetworkKind, heads: Heads) -> Artifact {
     };
     Artifact {
         masks: kind.has_masks().then(|| Arc::new(masks(&spec))),
-        weight_sets: (0..model.networks().len()).map(weight_set).collect(),
-        of_task: (0..2).map(|task| model.network_of(task)).collect(),
         calibrators: vec![
             Some(Calibrator::Platt {
                 slope: 0.9,
@@ -144,15 +142,12 @@ pub fn artifact(schema: Schema, kind: NetworkKind, heads: Heads) -> Artifact {
                 to: vec![0.05, 0.7],
             }),
         ],
-        self_test: None,
-        agreements: vec![],
-        ancestry: vec![],
-        lives: vec![],
-        distributions: None,
-        context_columns: vec![],
-        shares: vec![],
-        schema: Arc::new(schema),
-        spec,
+        ..Artifact::new(
+            Arc::new(schema),
+            spec,
+            (0..2).map(|task| model.network_of(task)).collect(),
+            (0..model.networks().len()).map(weight_set).collect(),
+        )
     }
 }
 

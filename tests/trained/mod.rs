@@ -107,19 +107,13 @@ fn artifact(run_file: &Path, kind: NetworkKind) -> Artifact {
         model.network_mut(network).init_rows_of(&batch);
     }
     Artifact {
-        calibrators: vec![],
-        self_test: None,
-        agreements: vec![],
-        ancestry: vec![],
-        lives: vec![],
-        distributions: None,
-        context_columns: vec![],
-        shares: vec![],
         masks: (kind == NetworkKind::SparseSharing).then(|| Arc::new(masks(&spec))),
-        weight_sets: members(&model),
-        of_task: (0..2).map(|task| model.network_of(task)).collect(),
-        schema,
-        spec,
+        ..Artifact::new(
+            schema,
+            spec,
+            (0..2).map(|task| model.network_of(task)).collect(),
+            members(&model),
+        )
     }
 }
 

@@ -115,19 +115,13 @@ fn scorer(schema: Schema, kind: NetworkKind) -> Scorer {
     };
     let has_masks = kind == NetworkKind::SparseSharing;
     let artifact = Artifact {
-        calibrators: vec![],
-        self_test: None,
-        agreements: vec![],
-        ancestry: vec![],
-        lives: vec![],
-        distributions: None,
-        context_columns: vec![],
-        shares: vec![],
         masks: has_masks.then(|| Arc::new(masks(&spec))),
-        weight_sets: (0..model.networks().len()).map(member).collect(),
-        of_task: (0..2).map(|task| model.network_of(task)).collect(),
-        schema: Arc::new(schema),
-        spec,
+        ..Artifact::new(
+            Arc::new(schema),
+            spec,
+            (0..2).map(|task| model.network_of(task)).collect(),
+            (0..model.networks().len()).map(member).collect(),
+        )
     };
     Scorer::new(&artifact).unwrap()
 }

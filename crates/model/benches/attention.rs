@@ -96,28 +96,22 @@ fn ranker(pooling: SequencePooling) -> Ranker {
     let spec = spec(pooling);
     let model = model(&spec);
     let artifact = Artifact {
-        calibrators: vec![],
-        self_test: None,
-        agreements: vec![],
-        ancestry: vec![],
-        lives: vec![],
-        distributions: None,
-        context_columns: vec![],
-        shares: vec![],
-        schema: Arc::new(Schema {
-            value_rule: ncs_features::ValueRule::CURRENT,
-            fields: vec![],
-            tables: vec![],
-            tasks: vec![],
-            group: None,
-        }),
         masks: model.masks().cloned(),
-        weight_sets: vec![WeightSet {
-            network: 0,
-            weights: Arc::new(model.network(0).weights()),
-        }],
-        of_task: vec![0, 0],
-        spec,
+        ..Artifact::new(
+            Arc::new(Schema {
+                value_rule: ncs_features::ValueRule::CURRENT,
+                fields: vec![],
+                tables: vec![],
+                tasks: vec![],
+                group: None,
+            }),
+            spec,
+            vec![0, 0],
+            vec![WeightSet {
+                network: 0,
+                weights: Arc::new(model.network(0).weights()),
+            }],
+        )
     };
     let scorer = Arc::new(Scorer::new(&artifact).expect("its own weights"));
     Ranker::new(&scorer, &EVENTS).expect("fields of its own")

@@ -80,31 +80,25 @@ fn ranker(density: f64, alike: f64, half: bool) -> Ranker {
     };
     let second = mask(0).iter().zip(&mask(1)).map(mixed).collect();
     let artifact = Artifact {
-        calibrators: vec![],
-        self_test: None,
-        agreements: vec![],
-        ancestry: vec![],
-        lives: vec![],
-        distributions: None,
-        context_columns: vec![],
-        shares: vec![],
-        schema: Arc::new(Schema {
-            value_rule: ncs_features::ValueRule::CURRENT,
-            fields: vec![],
-            tables: vec![],
-            tasks: vec![],
-            group: None,
-        }),
         masks: Some(Arc::new(Masks {
             tasks: vec![mask(0), second],
             owners: None,
         })),
-        weight_sets: vec![WeightSet {
-            network: 0,
-            weights: Arc::new(model.network(0).weights()),
-        }],
-        of_task: vec![0, 0],
-        spec,
+        ..Artifact::new(
+            Arc::new(Schema {
+                value_rule: ncs_features::ValueRule::CURRENT,
+                fields: vec![],
+                tables: vec![],
+                tasks: vec![],
+                group: None,
+            }),
+            spec,
+            vec![0, 0],
+            vec![WeightSet {
+                network: 0,
+                weights: Arc::new(model.network(0).weights()),
+            }],
+        )
     };
     let scorer = Scorer::new(&artifact).expect("its own weights");
     let scorer = Arc::new(scorer);

@@ -95,21 +95,7 @@ fn model(rows: u32) -> Artifact {
         network: 0,
         weights: Arc::new(weights),
     }];
-    Artifact {
-        masks: None,
-        weight_sets,
-        of_task: vec![0, 0],
-        calibrators: vec![],
-        self_test: None,
-        shares: vec![],
-        agreements: vec![],
-        ancestry: vec![],
-        lives: vec![],
-        distributions: None,
-        context_columns: vec![],
-        schema,
-        spec,
-    }
+    Artifact::new(schema, spec, vec![0, 0], weight_sets)
 }
 
 /// Returns the model with other layers and with a share of its rows changed, spread evenly.

@@ -109,6 +109,31 @@ pub enum ArtifactError {
 }
 
 impl Artifact {
+    /// Creates a model without masks, and without all that scores do not need: `of_task` has for each task the index of
+    /// the weight set that scores it.
+    pub fn new(
+        schema: Arc<Schema>,
+        spec: Spec,
+        of_task: Vec<usize>,
+        weight_sets: Vec<WeightSet>,
+    ) -> Artifact {
+        Artifact {
+            schema,
+            spec,
+            masks: None,
+            weight_sets,
+            of_task,
+            calibrators: vec![],
+            self_test: None,
+            shares: vec![],
+            agreements: vec![],
+            ancestry: vec![],
+            lives: vec![],
+            distributions: None,
+            context_columns: vec![],
+        }
+    }
+
     /// Returns the tasks `[from, to]` of the logit transfer, and its parameters in the weight set that scores `to`.
     /// `None` without a transfer, or if the weights are of another network.
     pub fn taken(&self) -> Option<([usize; 2], TakenLogit)> {

@@ -136,28 +136,22 @@ fn artifact_of(kind: NetworkKind, schema: Schema) -> Artifact {
     let shapes = spec.layer_shapes();
     let mask = |task| masks::random(&shapes, 0.5, CounterRng::new(task, "mask"));
     Artifact {
-        calibrators: vec![],
-        self_test: None,
-        agreements: vec![],
-        ancestry: vec![],
-        lives: vec![],
-        distributions: None,
-        context_columns: vec![],
-        shares: vec![],
         masks: (kind == NetworkKind::SparseSharing).then(|| {
             Arc::new(Masks {
                 tasks: vec![mask(0), mask(1)],
                 owners: None,
             })
         }),
-        of_task: if weight_sets.len() == 2 {
-            vec![0, 1]
-        } else {
-            vec![0, 0]
-        },
-        schema,
-        spec,
-        weight_sets,
+        ..Artifact::new(
+            schema,
+            spec,
+            if weight_sets.len() == 2 {
+                vec![0, 1]
+            } else {
+                vec![0, 0]
+            },
+            weight_sets,
+        )
     }
 }
 

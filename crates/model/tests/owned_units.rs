@@ -251,22 +251,16 @@ fn artifact(common: f64) -> Artifact {
     spec.plan.dim = 24;
     let model: Model = model_of(spec, common, 1.0);
     Artifact {
-        calibrators: vec![],
-        self_test: None,
-        agreements: vec![],
-        ancestry: vec![],
-        lives: vec![],
-        distributions: None,
-        context_columns: vec![],
-        shares: vec![],
-        schema: Arc::new(schema(2)),
-        spec: Spec::clone(model.spec()),
         masks: model.masks().cloned(),
-        weight_sets: vec![WeightSet {
-            network: 0,
-            weights: Arc::new(model.network(0).weights()),
-        }],
-        of_task: vec![0, 0],
+        ..Artifact::new(
+            Arc::new(schema(2)),
+            Spec::clone(model.spec()),
+            vec![0, 0],
+            vec![WeightSet {
+                network: 0,
+                weights: Arc::new(model.network(0).weights()),
+            }],
+        )
     }
 }
 

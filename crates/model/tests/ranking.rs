@@ -235,19 +235,8 @@ fn artifact(
         })
     });
     Artifact {
-        calibrators: vec![],
-        self_test: None,
-        agreements: vec![],
-        ancestry: vec![],
-        lives: vec![],
-        distributions: None,
-        context_columns: vec![],
-        shares: vec![],
-        schema,
-        spec,
         masks,
-        weight_sets,
-        of_task,
+        ..Artifact::new(schema, spec, of_task, weight_sets)
     }
 }
 

@@ -246,22 +246,16 @@ fn a_mask_keeps_the_inputs_of_each_part_together() {
 fn artifact() -> Artifact {
     let model: Model = model(Gram::Full);
     Artifact {
-        calibrators: vec![],
-        self_test: None,
-        agreements: vec![],
-        ancestry: vec![],
-        lives: vec![],
-        distributions: None,
-        context_columns: vec![],
-        shares: vec![],
-        schema: Arc::new(schema()),
-        spec: Spec::clone(model.spec()),
         masks: model.masks().cloned(),
-        weight_sets: vec![WeightSet {
-            network: 0,
-            weights: Arc::new(model.network(0).weights()),
-        }],
-        of_task: vec![0, 0],
+        ..Artifact::new(
+            Arc::new(schema()),
+            Spec::clone(model.spec()),
+            vec![0, 0],
+            vec![WeightSet {
+                network: 0,
+                weights: Arc::new(model.network(0).weights()),
+            }],
+        )
     }
 }
 

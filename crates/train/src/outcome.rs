@@ -114,19 +114,8 @@ pub(crate) fn artifact<'k>(
         set.weights = context.ranks.whole(&context.spec, &set.weights)?;
     }
     Ok(Artifact {
-        calibrators: vec![],
-        self_test: None,
-        agreements: vec![],
-        ancestry: vec![],
-        lives: vec![],
-        distributions: None,
-        context_columns: vec![],
-        shares: vec![],
-        schema: schema.clone(),
-        spec: context.spec.clone(),
         masks,
-        weight_sets,
-        of_task,
+        ..Artifact::new(schema.clone(), context.spec.clone(), of_task, weight_sets)
     })
 }
 

@@ -66,22 +66,16 @@ fn random_model(density: f64) -> Model {
 
 fn artifact(model: &Model) -> Artifact {
     Artifact {
-        schema: Arc::new(workload::schema()),
-        spec: (**model.spec()).clone(),
         masks: model.masks().cloned(),
-        weight_sets: vec![WeightSet {
-            network: 0,
-            weights: Arc::new(model.network(0).weights()),
-        }],
-        of_task: vec![0, 0],
-        calibrators: vec![],
-        self_test: None,
-        agreements: vec![],
-        ancestry: vec![],
-        lives: vec![],
-        distributions: None,
-        context_columns: vec![],
-        shares: vec![],
+        ..Artifact::new(
+            Arc::new(workload::schema()),
+            (**model.spec()).clone(),
+            vec![0, 0],
+            vec![WeightSet {
+                network: 0,
+                weights: Arc::new(model.network(0).weights()),
+            }],
+        )
     }
 }
 

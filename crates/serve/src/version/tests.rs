@@ -64,24 +64,15 @@ fn artifact(scale: f32) -> Artifact {
     model.network_mut(0).init_all_rows();
     let mut weights = model.network(0).weights();
     weights.dense.iter_mut().for_each(|weight| *weight *= scale);
-    Artifact {
-        masks: None,
-        weight_sets: vec![WeightSet {
+    Artifact::new(
+        Arc::new(schema),
+        spec,
+        vec![0],
+        vec![WeightSet {
             network: 0,
             weights: Arc::new(weights),
         }],
-        of_task: vec![0],
-        calibrators: vec![],
-        self_test: None,
-        agreements: vec![],
-        ancestry: vec![],
-        lives: vec![],
-        distributions: None,
-        context_columns: vec![],
-        shares: vec![],
-        schema: Arc::new(schema),
-        spec,
-    }
+    )
 }
 
 #[test]

@@ -64,22 +64,16 @@ fn request(size: Size) -> Batch {
 
 fn frozen(size: Size, model: &Model) -> Scorer {
     let artifact = Artifact {
-        calibrators: vec![],
-        self_test: None,
-        agreements: vec![],
-        ancestry: vec![],
-        lives: vec![],
-        distributions: None,
-        context_columns: vec![],
-        shares: vec![],
-        schema: Arc::new(paper::schema(size)),
-        spec: (**model.spec()).clone(),
         masks: model.masks().cloned(),
-        weight_sets: vec![WeightSet {
-            network: 0,
-            weights: Arc::new(model.network(0).weights()),
-        }],
-        of_task: vec![0, 0],
+        ..Artifact::new(
+            Arc::new(paper::schema(size)),
+            (**model.spec()).clone(),
+            vec![0, 0],
+            vec![WeightSet {
+                network: 0,
+                weights: Arc::new(model.network(0).weights()),
+            }],
+        )
     };
     Scorer::new(&artifact).expect("the weights are of this network")
 }
