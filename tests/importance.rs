@@ -9,32 +9,7 @@ use std::path::Path;
 use serde_json::Value;
 use trained::{done, refused};
 
-/// 4000 rows whose click depends on `item` alone, and whose conversion depends on `price` alone; `noise` and `position`
-/// are of no use.
-fn planted(folder: &Path) {
-    let mut csv = String::from("item,price,noise,position,click,conversion\n");
-    let mut state = 7_u64;
-    let mut uniform = || {
-        let bits = ncs_features::hash::split_mix(&mut state);
-        (bits >> 11) as f64 / (1_u64 << 53) as f64
-    };
-    for row in 0..4000 {
-        let (item, price, noise) = (
-            (uniform() * 6.0) as u32,
-            uniform() * 10.0,
-            (uniform() * 5.0) as u32,
-        );
-        let click = uniform() < 0.15 + 0.14 * f64::from(item);
-        let conversion = click && uniform() < 0.1 + 0.08 * price;
-        csv += &format!(
-            "i{item},{price:.3},n{noise},{},{},{}\n",
-            row % 7,
-            u8::from(click),
-            u8::from(conversion)
-        );
-    }
-    fs::write(folder.join("log.csv"), csv).unwrap();
-    let run = r#"
+const RUN: &str = r#"
 threads = 1
 [data]
 train = "log.csv"
@@ -57,7 +32,39 @@ learning_rate = 0.01
 [evaluation]
 bootstrap = 0
 "#;
-    fs::write(folder.join("run.toml"), run).unwrap();
+
+fn rows(seed: u64) -> String {
+    let mut csv = String::from("item,price,noise,position,click,conversion\n");
+    let mut state = seed;
+    let mut uniform = || {
+        let bits = ncs_features::hash::split_mix(&mut state);
+        (bits >> 11) as f64 / (1_u64 << 53) as f64
+    };
+    for row in 0..4000 {
+        let (item, price, noise) = (
+            (uniform() * 6.0) as u32,
+            uniform() * 10.0,
+            (uniform() * 5.0) as u32,
+        );
+        let click = uniform() < 0.15 + 0.14 * f64::from(item);
+        let conversion = click && uniform() < 0.1 + 0.08 * price;
+        csv += &format!(
+            "i{item},{price:.3},n{noise},{},{},{}\n",
+            row % 7,
+            u8::from(click),
+            u8::from(conversion)
+        );
+    }
+    csv
+}
+
+/// Trains on some of 4000 rows of `log.csv`, whose click depends on `item` alone, and whose conversion depends on `price`
+/// alone; `noise` and `position` are of no use. `later.csv` has as many rows of the same law.
+fn planted(folder: &Path) {
+    for (file, seed) in [("log.csv", 7), ("later.csv", 8)] {
+        fs::write(folder.join(file), rows(seed)).unwrap();
+    }
+    fs::write(folder.join("run.toml"), RUN).unwrap();
     done(folder, &["train", "run.toml", "--out", "out"]);
 }
 
@@ -79,7 +86,7 @@ fn columns_that_decide_are_found_task_by_task() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     planted(folder);
-    let json = ["importance", "out", "--data", "log.csv", "--json"];
+    let json = ["importance", "out", "--data", "later.csv", "--json"];
     let text = done(folder, &json);
     let found: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(found["rows"], 4000);
@@ -111,7 +118,14 @@ fn columns_that_decide_are_found_task_by_task() {
     );
     let table = done(
         folder,
-        &["importance", "out", "--data", "log.csv", "--sample", "2000"],
+        &[
+            "importance",
+            "out",
+            "--data",
+            "later.csv",
+            "--sample",
+            "2000",
+        ],
     );
     assert!(
         table.contains("ctr: loss of AUC") && table.contains('█'),

@@ -8,7 +8,7 @@ use ncs_model::CounterRng;
 use serde_json::{Value, json};
 
 use crate::trained::{done, refused};
-use crate::{log, run_file, same_everywhere, train};
+use crate::{Row, log, run_file, same_everywhere, train};
 
 /// 2026-11-29T08:00:00Z
 const NOW: f64 = 1_795_939_200.0;
@@ -54,17 +54,17 @@ fn as_parallel_lists(path: &Path) {
         let file = path.join(format!("{part}.jsonl"));
         let text = fs::read_to_string(&file).unwrap();
         let lines = text.lines().map(|line| {
-            let mut row: Value = serde_json::from_str(line).unwrap();
-            let events = row["history"].take();
-            let events = events.as_array().unwrap();
+            let mut row: Row = serde_json::from_str(line).unwrap();
+            let [events, now] = ["history", "now"].map(|name| row.remove(name).unwrap());
+            let (events, now) = (events.as_array().unwrap(), now.as_f64().unwrap());
             for name in ["item", "category"] {
                 let values: Vec<&Value> = events.iter().map(|event| &event[name]).collect();
-                row[format!("seen_{name}")] = json!(values);
+                row.insert(format!("seen_{name}"), json!(values));
             }
-            let now = row["now"].as_f64().unwrap();
             let hours = |event: &Value| (now - event["ts"].as_f64().unwrap()) / 3600.0;
-            row["hours_ago"] = json!(events.iter().map(hours).collect::<Vec<f64>>());
-            format!("{row}\n")
+            let ages: Vec<f64> = events.iter().map(hours).collect();
+            row.insert("hours_ago".to_owned(), json!(ages));
+            format!("{}\n", json!(row))
         });
         let text = lines.collect::<String>();
         fs::write(&file, text).unwrap();

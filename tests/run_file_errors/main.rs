@@ -496,8 +496,8 @@ fn experts_of_a_network_that_has_none() {
         assert_eq!(notes, expected, "{kind}");
     };
     let search = "[search] has no effect: only network.kind = \"sparse_sharing\" has masks";
-    let experts = "network.experts has no effect: only network.kind = \"mmoe\", \"ple\" and \"stem\" have experts";
-    let shared = "network.shared_experts has no effect: only network.kind = \"ple\" and \"stem\" have shared experts";
+    let experts = "network.experts has no effect: only network.kind = \"mmoe\", \"ple\", \"stem\" and \"home\" have experts";
+    let shared = "network.shared_experts has no effect: only network.kind = \"ple\", \"stem\" and \"home\" have shared experts";
     let levels = "network.levels has no effect: only network.kind = \"ple\" has levels";
     check("sparse_sharing", &[experts, shared, levels]);
     check("aitm", &[experts, shared, levels, search]);

@@ -17,6 +17,7 @@ const ORDER: [&str; 12] = [
     "start",
     "tables",
     "calibration",
+    "serving",
     "evaluation",
 ];
 

@@ -325,13 +325,13 @@ fn close(found: &[f32], expected: &[f32]) {
 #[test]
 fn weights_decay_by_ages_of_the_events_that_are_kept() {
     let ages = EventAges {
-        column: "ages".into(),
+        column: "hours".into(),
         at: None,
         unit: None,
         half_life: 2.0,
     };
     let with = |values: Values, most| {
-        let columns = [events(), vec![list("ages", values, &[0, 3, 4])]].concat();
+        let columns = [events(), vec![list("hours", values, &[0, 3, 4])]].concat();
         with_ages(ages.clone(), columns, most)
     };
     // One of an unknown age counts as the oldest, one from the future as of now.
@@ -343,11 +343,14 @@ fn weights_decay_by_ages_of_the_events_that_are_kept() {
     close(&halves(&batch, 0), &[0.5, 0.5, 1.5]);
     let columns = [
         events(),
-        vec![list("ages", Values::Int(vec![1, 2, 3]), &[0, 2, 3])],
+        vec![list("hours", Values::Int(vec![1, 2, 3]), &[0, 2, 3])],
     ]
     .concat();
     let error = with_ages(ages, columns, 9).unwrap_err().to_string();
-    assert!(error.contains("\"ages\", row 1: 3 and 2 values"), "{error}");
+    assert!(
+        error.contains("\"hours\", row 1: 3 and 2 values"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -251,15 +251,25 @@ impl Keys {
         }
     }
 
+    /// Adds the keys of a line. Values that cannot be read are no matter here: columns that nobody reads may have them.
     fn add(&mut self, line: &[u8]) -> Result<(), serde_json::Error> {
-        let mut json = serde_json::Deserializer::from_slice(line);
-        json.deserialize_map(KeysOf(self))?;
-        json.end()
+        let mut add = |looks_at_values| {
+            let mut json = serde_json::Deserializer::from_slice(line);
+            json.deserialize_map(KeysOf {
+                keys: &mut *self,
+                looks_at_values,
+            })?;
+            json.end()
+        };
+        add(true).or_else(|_| add(false))
     }
 }
 
-/// Visitor that adds the keys of an object and skips its values.
-struct KeysOf<'k>(&'k mut Keys);
+/// Visitor that adds the keys of an object; without looking at its values, no kind of them.
+struct KeysOf<'k> {
+    keys: &'k mut Keys,
+    looks_at_values: bool,
+}
 
 impl<'de> Visitor<'de> for KeysOf<'_> {
     type Value = ();
@@ -270,16 +280,21 @@ impl<'de> Visitor<'de> for KeysOf<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(key) = map.next_key::<String>()? {
+            if !self.looks_at_values {
+                map.next_value::<IgnoredAny>()?;
+                self.keys.add_key(key);
+                continue;
+            }
             match map.next_value_seed(KindOf)? {
-                ValueKind::Nothing => self.0.add_key(key),
+                ValueKind::Nothing => self.keys.add_key(key),
                 ValueKind::Value => {
-                    self.0.add_key(key.clone());
-                    self.0.with_values.insert(key);
+                    self.keys.add_key(key.clone());
+                    self.keys.with_values.insert(key);
                 }
                 ValueKind::Events(attributes) => {
                     let names = attributes.iter().map(|name| format!("{key}.{name}"));
-                    names.for_each(|name| self.0.add_key(name));
-                    self.0.of_events.insert(key);
+                    names.for_each(|name| self.keys.add_key(name));
+                    self.keys.of_events.insert(key);
                 }
             }
         }

@@ -70,7 +70,13 @@ fn json_lines() {
     let names = column_names(&path, &Reading::default()).unwrap();
     assert_eq!(
         names,
-        ["x", "history.item", "history.kind", "history.share"]
+        [
+            "x",
+            "history.item",
+            "history.kind",
+            "history.share",
+            "history.more"
+        ]
     );
     // The list itself is no column.
     let mut file = open(&path, &Reading::default(), &["history".to_owned()]).unwrap();
