@@ -1,7 +1,7 @@
 //! Weights of events that decay with their age: at the age of one half-life an event counts half, at two a quarter.
 //!
 //! The encoder computes `x = -ln 2 age / half-life` for each event, and the network weighs the event by `e^(r x)`, with a
-//! rate `r` of 1, or one that is learned ([`EventDecay`]). A mean over events becomes a weighted mean; attention adds `r x`
+//! rate `r` of 1, or one that is learned ([`EventDecay`](crate::EventDecay)). A mean over events becomes a weighted mean; attention adds `r x`
 //! to the logarithm of an event's weight. An event from the future counts like one of now, and one of unknown age like the
 //! oldest of its row.
 
@@ -14,18 +14,7 @@ use crate::schema::Field;
 use crate::time::{TimeUnit, Timestamp};
 use crate::time_reader::{HOUR, TimeReader};
 use crate::value::FieldReader;
-use serde::{Deserialize, Serialize};
 use std::f64::consts::LN_2;
-
-/// The rate at which weights of events decay.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum EventDecay {
-    /// By the stated half-life.
-    Stated,
-    /// By a learned half-life, which begins at the stated one.
-    Learned,
-}
 
 /// Appends how far the weights of the events of each row have decayed, if the field has ages.
 ///

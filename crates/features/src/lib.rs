@@ -98,7 +98,6 @@ pub use cross::Cross;
 pub use encode::Encoder;
 pub use erase::{EraseError, ErasedValues, SchemaTraces};
 pub use error::{EncodeError, FitError, RowTerm};
-pub use event_decay::EventDecay;
 pub use fit::Fit;
 pub use inputs::{FieldInput, InputValues};
 pub use labels::{LabelCounts, TaskCounts};
@@ -112,7 +111,9 @@ pub use schema::{
     Product, Schema, SchemaPlan, Table, TablePlan, Task,
 };
 pub use schema_sequences::sequences;
-pub use sequence::{Attention, EventAttribute, MultiHead, Newest, Sequence, SequencePooling};
+pub use sequence::{
+    Attention, EventAttribute, EventDecay, MultiHead, Newest, Sequence, SequencePooling,
+};
 pub use time_part::{Part, TimePart};
 pub use time_reader::moment;
 pub use vector::{Vector, VectorPlan};

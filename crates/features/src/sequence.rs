@@ -7,7 +7,6 @@
 //! on the candidate, whose fields are the *targets* of the attributes; by [`SequencePooling::Mha`] several heads weigh
 //! them.
 
-use crate::event_decay::EventDecay;
 use serde::{Deserialize, Serialize};
 
 /// Largest width of a hidden layer of the attention.
@@ -15,6 +14,16 @@ pub const MOST_UNITS: u32 = 1024;
 
 /// Largest number of heads.
 pub const MOST_HEADS: u32 = 64;
+
+/// The rate at which weights of events decay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EventDecay {
+    /// By the stated half-life.
+    Stated,
+    /// By a learned half-life, which begins at the stated one.
+    Learned,
+}
 
 /// One attribute of the events of a sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
