@@ -56,7 +56,7 @@ pub mod distribution;
 pub mod encode;
 pub mod erase;
 pub mod error;
-pub mod event_decay;
+mod event_decay;
 mod farm;
 pub mod fit;
 pub mod hash;
