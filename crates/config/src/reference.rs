@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 /// Sections in the order in which one writes a run file.
-const ORDER: [&str; 12] = [
+const ORDER: [&str; 13] = [
     "data",
     "columns",
     "features",
