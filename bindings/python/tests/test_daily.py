@@ -95,7 +95,7 @@ def test_drift_finds_a_shifted_column(run: ncs4cvr.Run, log: ncs4cvr.Log, tmp_pa
     shifted = ncs4cvr.drift(run.path, rows.with_columns(polars.lit("new").alias("category")))
 
     def index(found: dict[str, Any], name: str) -> float:
-        column = next(column for column in found["columns"] if column["name"] == name)
+        column = next(column for column in found["columns"] if column["column"] == name)
         return float(column["shift"]["psi"])
 
     assert index(same, "category") < 0.05 and index(shifted, "category") > 0.25
