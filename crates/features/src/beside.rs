@@ -27,7 +27,7 @@ pub enum Beside {
         /// The character between value and weight; the last one of a text counts.
         separator: char,
     },
-    /// For an attribute of events: how old each event is, by which its weight decays ([`crate::event_decay`]).
+    /// For an attribute of events: how old each event is, by which its weight decays ([`EventDecay`](crate::EventDecay)).
     Ages(EventAges),
 }
 
