@@ -344,5 +344,11 @@ fn wrong_lifetimes_are_refused() {
         "needs the day of the rows",
     );
     check("tables.item={expire_after=\"0 days\"}", "expire_after");
+    for text in ["30 dys", "soon", "30days", "99999999999 days"] {
+        check(
+            &format!("tables.item={{expire_after=\"{text}\"}}"),
+            "days such as \"30 days\"",
+        );
+    }
     check("tables.item={capacity=0}", "capacity");
 }

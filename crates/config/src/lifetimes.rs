@@ -57,9 +57,19 @@ pub(crate) fn plan(
             );
             checks.say(&["tables", name, "min_count"], text);
         }
+        if stated
+            .expire_after
+            .as_ref()
+            .is_some_and(|stated| age(stated).is_none())
+        {
+            checks.say(
+                &["tables", name, "expire_after"],
+                "expire_after is a whole number of trainings, or days such as \"30 days\"",
+            );
+        }
         lifetimes.of_tables.push(Lifetime {
             table,
-            expire_after: stated.expire_after.as_ref().map(age),
+            expire_after: stated.expire_after.as_ref().and_then(age),
             capacity: stated.capacity,
             eviction: stated.evict,
             min_count: stated.min_count,
@@ -78,14 +88,13 @@ pub(crate) fn plan(
     lifetimes
 }
 
-/// Returns the age that a text such as `30 days` or a number of trainings states; the schema has checked it.
-fn age(stated: &ExpireAfter) -> Age {
-    match stated {
-        ExpireAfter::Trainings(n) => Age::Trainings(*n),
-        ExpireAfter::Days(text) => {
-            let number = text.split_whitespace().next().and_then(|n| n.parse().ok());
-            // More days than a number holds are never over.
-            Age::Days(number.unwrap_or(u32::MAX))
-        }
-    }
+/// Returns the age that a text such as `30 days` or a number of trainings states; `None` for another text.
+fn age(stated: &ExpireAfter) -> Option<Age> {
+    let text = match stated {
+        ExpireAfter::Trainings(n) => return Some(Age::Trainings(*n)),
+        ExpireAfter::Days(text) => text,
+    };
+    let (number, unit) = text.split_once(' ')?;
+    let days = number.parse().ok().filter(|&days| days > 0)?;
+    matches!(unit, "day" | "days").then_some(Age::Days(days))
 }
