@@ -9,7 +9,7 @@ use ncs4cvr::commands::{
 use pyo3::prelude::*;
 
 use crate::run::{progress, watched};
-use crate::verbs::parsed;
+use crate::verbs::{parsed, run};
 use crate::{json, work};
 
 /// Fits new calibrators to a model; returns the JSON of the change and the folder of the new model.
@@ -37,13 +37,18 @@ pub(crate) fn backtest(
     arguments: Vec<String>,
     watcher: Option<Py<PyAny>>,
 ) -> PyResult<Py<PyAny>> {
-    let watched = watched(watcher);
-    let value = work::run(py, |stop| {
-        let arguments: Backtest = parsed("backtest", arguments)?;
-        let plan = backtest_verb::plan(&arguments);
-        json::text(&backtests::run(&plan, progress(watched.as_ref()), stop)?)
-    })?;
-    json::to_python(py, &value)
+    run(
+        py,
+        ("backtest", arguments),
+        watcher,
+        |arguments: &Backtest, progress, stop| {
+            Ok(backtests::run(
+                &backtest_verb::plan(arguments),
+                progress,
+                stop,
+            )?)
+        },
+    )
 }
 
 /// Compares a candidate with the served model and promotes or refuses it, or returns to the version before;
@@ -74,16 +79,12 @@ pub(crate) fn drift(
     arguments: Vec<String>,
     watcher: Option<Py<PyAny>>,
 ) -> PyResult<Py<PyAny>> {
-    let watched = watched(watcher);
-    let value = work::run(py, |stop| {
-        let arguments: Drift = parsed("drift", arguments)?;
-        json::text(&drift_verb::make(
-            &arguments,
-            progress(watched.as_ref()),
-            stop,
-        )?)
-    })?;
-    json::to_python(py, &value)
+    run(
+        py,
+        ("drift", arguments),
+        watcher,
+        |arguments: &Drift, progress, stop| Ok(drift_verb::make(arguments, progress, stop)?),
+    )
 }
 
 /// Erases values from a model and from what was written beside it; returns the JSON of the report, complete or not.
@@ -94,14 +95,10 @@ pub(crate) fn forget(
     arguments: Vec<String>,
     watcher: Option<Py<PyAny>>,
 ) -> PyResult<Py<PyAny>> {
-    let watched = watched(watcher);
-    let value = work::run(py, |stop| {
-        let arguments: Forget = parsed("forget", arguments)?;
-        json::text(&forget_verb::make(
-            &arguments,
-            progress(watched.as_ref()),
-            stop,
-        )?)
-    })?;
-    json::to_python(py, &value)
+    run(
+        py,
+        ("forget", arguments),
+        watcher,
+        |arguments: &Forget, progress, stop| Ok(forget_verb::make(arguments, progress, stop)?),
+    )
 }

@@ -1,14 +1,17 @@
 //! Other commands of the command line, called with its arguments; it checks them and supplies the defaults.
 
 use std::ffi::OsString;
+use std::sync::atomic::AtomicBool;
 
 use clap::{CommandFactory, FromArgMatches, Parser};
+use ncs_experiments::progress::Progress;
 use ncs_experiments::{compare as comparisons, tune as tune_verb};
 use ncs4cvr::arguments::init::Init;
 use ncs4cvr::arguments::{Arguments, Compare, Synth, Tune};
 use ncs4cvr::commands::{init as init_verb, synth as synth_verb};
 use ncs4cvr::program;
 use pyo3::prelude::*;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::errors::Failure;
@@ -32,6 +35,21 @@ pub(crate) fn parsed<T: FromArgMatches>(verb: &str, arguments: Vec<String>) -> R
     })
 }
 
+/// Runs the command `verb`, whose arguments are of type `T`; returns the JSON of what `make` makes of them.
+pub(crate) fn run<T: FromArgMatches, V: Serialize>(
+    py: Python<'_>,
+    (verb, arguments): (&str, Vec<String>),
+    watcher: Option<Py<PyAny>>,
+    make: impl FnOnce(&T, Progress, &AtomicBool) -> Result<V, Failure> + Send,
+) -> PyResult<Py<PyAny>> {
+    let watched = watched(watcher);
+    let value = work::run(py, |stop| {
+        let arguments: T = parsed(verb, arguments)?;
+        to_json::text(&make(&arguments, progress(watched.as_ref()), stop)?)
+    })?;
+    to_json::to_python(py, &value)
+}
+
 /// Generates a synthetic log; returns its files and its run file.
 #[pyfunction]
 #[pyo3(signature = (arguments, watcher))]
@@ -40,15 +58,17 @@ pub(crate) fn synth(
     arguments: Vec<String>,
     watcher: Option<Py<PyAny>>,
 ) -> PyResult<Py<PyAny>> {
-    let watched = watched(watcher);
-    let value = work::run(py, |stop| {
-        let arguments: Synth = parsed("synth", arguments)?;
-        let (files, run_file) = synth_verb::make(&arguments, progress(watched.as_ref()), stop)?;
-        let paths = files.iter().map(|file| file.path.display().to_string());
-        let paths: Vec<String> = paths.collect();
-        Ok(json!({ "files": paths, "run_file": run_file.display().to_string() }))
-    })?;
-    to_json::to_python(py, &value)
+    run(
+        py,
+        ("synth", arguments),
+        watcher,
+        |arguments: &Synth, progress, stop| {
+            let (files, run_file) = synth_verb::make(arguments, progress, stop)?;
+            let paths = files.iter().map(|file| file.path.display().to_string());
+            let paths: Vec<String> = paths.collect();
+            Ok(json!({ "files": paths, "run_file": run_file.display().to_string() }))
+        },
+    )
 }
 
 /// Writes a run file for data; returns its messages.
@@ -95,20 +115,23 @@ pub(crate) fn tune(
     arguments: Vec<String>,
     watcher: Option<Py<PyAny>>,
 ) -> PyResult<Py<PyAny>> {
-    let watched = watched(watcher);
-    let value = work::run(py, |stop| {
-        let arguments: Tune = parsed("tune", arguments)?;
-        let tuning = tune_verb::run(
-            &arguments.run.file,
-            &arguments.run.assignments,
-            &arguments.out,
-            arguments.budget,
-            progress(watched.as_ref()),
-            stop,
-        )?;
-        to_json::text(&tuning)
-    })?;
-    to_json::to_python(py, &value)
+    run(
+        py,
+        ("tune", arguments),
+        watcher,
+        |arguments: &Tune, progress, stop| {
+            let (file, assignments) = (&arguments.run.file, &arguments.run.assignments);
+            let (out, budget) = (&arguments.out, arguments.budget);
+            Ok(tune_verb::run(
+                file,
+                assignments,
+                out,
+                budget,
+                progress,
+                stop,
+            )?)
+        },
+    )
 }
 
 /// Runs the command line `ncs` with `arguments`; returns the exit code. Comparisons use `program` to start it again.
