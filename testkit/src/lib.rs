@@ -4,10 +4,14 @@ mod reference;
 
 pub use reference::{DENSE, Reference, TABLES};
 
-use ncs_features::{Objective, Population, Task};
-use ncs_model::{
-    CounterRng, FieldSpec, Gram, HeadRows, Heads, NetworkKind, NetworkPlan, TableSpec,
+use ncs_features::{
+    Field, HashFunction, IdSpace, Objective, Population, Schema, Table, Task, ValueRule,
 };
+use ncs_model::artifact::{Artifact, WeightSet};
+use ncs_model::{
+    CounterRng, FieldSpec, Gram, HeadRows, Heads, Model, NetworkKind, NetworkPlan, Spec, TableSpec,
+};
+use std::sync::Arc;
 
 /// A task of its own name as label: cross-entropy over all rows, weight 1, no true probability.
 pub fn task(name: &str) -> Task {
@@ -27,6 +31,54 @@ pub fn task_where(name: &str, of: usize) -> Task {
     Task {
         population: Population::Where(of),
         ..task(name)
+    }
+}
+
+/// A schema of columns with one value a row, all hashed into the same table of so many rows, and of these tasks.
+pub fn hashed_schema(n_fields: usize, buckets: u32, tasks: &[&str]) -> Schema {
+    let field = |number: usize| Field {
+        name: format!("field {number}"),
+        column: format!("column {number}"),
+        table: 0,
+        pooling: None,
+        separator: None,
+        max_values: None,
+        beside: Default::default(),
+        missing: vec![],
+    };
+    let table = Table {
+        name: "word".into(),
+        ids: IdSpace::Hash {
+            buckets,
+            function: HashFunction::Xxh3,
+            unknown: false,
+        },
+        range: None,
+    };
+    Schema {
+        value_rule: ValueRule::CURRENT,
+        fields: (0..n_fields).map(field).collect(),
+        tables: vec![table],
+        tasks: tasks.iter().map(|name| task(name)).collect(),
+        group: None,
+    }
+}
+
+/// A model as it would be written: its weights and masks, each task scored by its own network.
+pub fn artifact(schema: Schema, model: &Model) -> Artifact {
+    let n_tasks = model.spec().tasks.len();
+    let weight_set = |network: usize| WeightSet {
+        network,
+        weights: Arc::new(model.network(network).weights()),
+    };
+    Artifact {
+        masks: model.masks().cloned(),
+        ..Artifact::new(
+            Arc::new(schema),
+            Spec::clone(model.spec()),
+            (0..n_tasks).map(|task| model.network_of(task)).collect(),
+            (0..model.networks().len()).map(weight_set).collect(),
+        )
     }
 }
 

@@ -4,10 +4,7 @@
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use ncs_features::{
-    Attention, Batch, EventAttribute, FieldIds, Newest, Pooling, Schema, SequencePooling,
-};
-use ncs_model::artifact::{Artifact, WeightSet};
+use ncs_features::{Attention, Batch, EventAttribute, FieldIds, Newest, Pooling, SequencePooling};
 use ncs_model::{
     CounterRng, FieldSpec, Gradient, HeadRows, Masks, Model, NetworkKind, NetworkPlan, RankBuffers,
     Ranker, Scorer, Spec, TableSpec, Workspace, masks,
@@ -95,24 +92,8 @@ fn model(spec: &Spec) -> Model {
 fn ranker(pooling: SequencePooling) -> Ranker {
     let spec = spec(pooling);
     let model = model(&spec);
-    let artifact = Artifact {
-        masks: model.masks().cloned(),
-        ..Artifact::new(
-            Arc::new(Schema {
-                value_rule: ncs_features::ValueRule::CURRENT,
-                fields: vec![],
-                tables: vec![],
-                tasks: vec![],
-                group: None,
-            }),
-            spec,
-            vec![0, 0],
-            vec![WeightSet {
-                network: 0,
-                weights: Arc::new(model.network(0).weights()),
-            }],
-        )
-    };
+    let schema = ncs_testkit::hashed_schema(0, 1, &[]);
+    let artifact = ncs_testkit::artifact(schema, &model);
     let scorer = Arc::new(Scorer::new(&artifact).expect("its own weights"));
     Ranker::new(&scorer, &EVENTS).expect("fields of its own")
 }

@@ -1,7 +1,7 @@
 //! Tests of hidden units owned by a task: gradients, dependencies of a task's subnetwork, requests, files.
 
-use ncs_features::{Batch, Field, FieldIds, HashFunction, IdSpace, Schema, Table};
-use ncs_model::artifact::{Artifact, WeightSet};
+use ncs_features::{Batch, FieldIds, Schema};
+use ncs_model::artifact::Artifact;
 use ncs_model::{
     CounterRng, Gradient, Masks, Model, NetworkKind, RankBuffers, Ranker, Real, Scorer, Spec,
     UnitOwners, Workspace, masks,
@@ -13,37 +13,7 @@ const FIELDS: usize = 3;
 const IDS: u32 = 20;
 
 fn schema(n_tasks: usize) -> Schema {
-    let field = |number: usize| Field {
-        name: format!("field {number}"),
-        column: format!("column {number}"),
-        table: 0,
-        pooling: None,
-        separator: None,
-        max_values: None,
-        beside: Default::default(),
-        missing: vec![],
-    };
-    use ncs_testkit::task;
-    let table = Table {
-        name: "word".into(),
-        ids: IdSpace::Hash {
-            buckets: IDS,
-            function: HashFunction::Xxh3,
-            unknown: false,
-        },
-        range: None,
-    };
-    Schema {
-        value_rule: ncs_features::ValueRule::CURRENT,
-        fields: (0..FIELDS).map(field).collect(),
-        tables: vec![table],
-        tasks: ["ctr", "cvr", "like"][..n_tasks]
-            .iter()
-            .copied()
-            .map(task)
-            .collect(),
-        group: None,
-    }
+    ncs_testkit::hashed_schema(FIELDS, IDS, &["ctr", "cvr", "like"][..n_tasks])
 }
 
 fn batch(n_rows: usize) -> Batch {
@@ -250,18 +220,7 @@ fn artifact(common: f64) -> Artifact {
     let mut spec = spec(2, &[60, 40]);
     spec.plan.dim = 24;
     let model: Model = model_of(spec, common, 1.0);
-    Artifact {
-        masks: model.masks().cloned(),
-        ..Artifact::new(
-            Arc::new(schema(2)),
-            Spec::clone(model.spec()),
-            vec![0, 0],
-            vec![WeightSet {
-                network: 0,
-                weights: Arc::new(model.network(0).weights()),
-            }],
-        )
-    }
+    ncs_testkit::artifact(schema(2), &model)
 }
 
 /// Requests have the scores of their rows, and connections into common units are computed once.

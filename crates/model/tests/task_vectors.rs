@@ -1,7 +1,7 @@
 //! Parts of vectors that one task alone reads, under masks: logits against a plain reference, gradients, requests, files.
 
-use ncs_features::{Batch, Field, FieldIds, HashFunction, IdSpace, Schema, Table};
-use ncs_model::artifact::{Artifact, WeightSet};
+use ncs_features::{Batch, FieldIds, Schema};
+use ncs_model::artifact::Artifact;
 use ncs_model::{
     CounterRng, Gradient, Gram, Heads, Mask, Masks, Model, NetworkKind, NetworkPlan, RankBuffers,
     Ranker, Real, Scorer, Spec, Workspace, masks,
@@ -18,32 +18,7 @@ const DIM: usize = SHARED + TASKS * OWN;
 const HIDDEN: [usize; 2] = [7, 5];
 
 fn schema() -> Schema {
-    let field = |number: usize| Field {
-        name: format!("field {number}"),
-        column: format!("column {number}"),
-        table: 0,
-        pooling: None,
-        separator: None,
-        max_values: None,
-        beside: Default::default(),
-        missing: vec![],
-    };
-    let table = Table {
-        name: "word".into(),
-        ids: IdSpace::Hash {
-            buckets: IDS,
-            function: HashFunction::Xxh3,
-            unknown: false,
-        },
-        range: None,
-    };
-    Schema {
-        value_rule: ncs_features::ValueRule::CURRENT,
-        fields: (0..FIELDS).map(field).collect(),
-        tables: vec![table],
-        tasks: ["ctr", "cvr"].map(ncs_testkit::task).to_vec(),
-        group: None,
-    }
+    ncs_testkit::hashed_schema(FIELDS, IDS, &["ctr", "cvr"])
 }
 
 fn spec(gram: Gram) -> Spec {
@@ -244,19 +219,7 @@ fn a_mask_keeps_the_inputs_of_each_part_together() {
 }
 
 fn artifact() -> Artifact {
-    let model: Model = model(Gram::Full);
-    Artifact {
-        masks: model.masks().cloned(),
-        ..Artifact::new(
-            Arc::new(schema()),
-            Spec::clone(model.spec()),
-            vec![0, 0],
-            vec![WeightSet {
-                network: 0,
-                weights: Arc::new(model.network(0).weights()),
-            }],
-        )
-    }
+    ncs_testkit::artifact(schema(), &model(Gram::Full))
 }
 
 #[test]

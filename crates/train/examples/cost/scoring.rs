@@ -5,7 +5,6 @@ use crate::base;
 use crate::clock::median_cost;
 use crate::paper::{self, LIST_LENGTH, N_LISTS, N_SINGLE, Size};
 use ncs_features::Batch;
-use ncs_model::artifact::{Artifact, WeightSet};
 use ncs_model::{Model, RankBuffers, Ranker, Scorer};
 use serde_json::{Value, json};
 use std::hint::black_box;
@@ -63,17 +62,6 @@ fn request(size: Size) -> Batch {
 }
 
 fn frozen(size: Size, model: &Model) -> Scorer {
-    let artifact = Artifact {
-        masks: model.masks().cloned(),
-        ..Artifact::new(
-            Arc::new(paper::schema(size)),
-            (**model.spec()).clone(),
-            vec![0, 0],
-            vec![WeightSet {
-                network: 0,
-                weights: Arc::new(model.network(0).weights()),
-            }],
-        )
-    };
+    let artifact = ncs_testkit::artifact(paper::schema(size), model);
     Scorer::new(&artifact).expect("the weights are of this network")
 }
