@@ -92,7 +92,7 @@ class Batches:
     def __init__(self, size: Size, only_clicked: bool = False) -> None:
         self.rows = size.batch
         click = workload.clicked(size.batch)
-        self.clicked = torch.from_numpy(click)
+        self.clicked_rows = torch.from_numpy(np.flatnonzero(click))
         self.click_labels = column(click)
         self.conversion_labels = column(workload.converted(size.batch)[click])
         chosen = click if only_clicked else np.ones_like(click)

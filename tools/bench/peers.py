@@ -56,6 +56,7 @@ def arguments() -> argparse.ArgumentParser:
         sub = kind(name, measure)
         sub.add_argument("--batch", type=int, default=4096)
         sub.add_argument("--width", type=int, default=1)
+        sub.add_argument("--variants", nargs="+", default=["eager"], help="of a step: see variants.py")
     sub.add_argument("--rounds", type=int, default=5)
     sub.add_argument("--steps-per-level", type=int, default=250)
     sub = kind("score", score)
@@ -70,7 +71,7 @@ def arguments() -> argparse.ArgumentParser:
 def step(args: argparse.Namespace) -> Iterator[dict]:
     """A joint step: CTR on all rows, CVR on the clicked ones, embeddings and optimizers included.
 
-    PyTorch multiplies by the zeros, so its time is the same for every density.
+    PyTorch multiplies by the zeros, so its time is the same for every density, but with `torch.sparse`.
     """
     import network
     from measure import median_cost
@@ -80,16 +81,18 @@ def step(args: argparse.Namespace) -> Iterator[dict]:
     densities = list(args.density)
     trained.layers.masks = [network.random_mask(trained.layers.hidden, d) for d in densities]
     batches = network.Batches(trained.size)
-    work = trained.joint_step(batches)
-    cost = median_cost(work, args.samples, warm_up=N_BATCHES)
-    yield {
-        **base(args, "step", "pytorch"),
-        "density_matters": False,
-        "batch": args.batch,
-        "width": args.width,
-        "table_rows": args.table_rows,
-        **costs(cost, args.batch),
-    }
+    for variant in args.variants:
+        work = trained.joint_step(batches, variant)
+        cost = median_cost(work, args.samples, warm_up=N_BATCHES)
+        yield {
+            **base(args, "step", "pytorch"),
+            "variant": variant,
+            "density_matters": variant == "torch.sparse",
+            "batch": args.batch,
+            "width": args.width,
+            "table_rows": args.table_rows,
+            **costs(cost, args.batch),
+        }
 
 
 def search(args: argparse.Namespace) -> Iterator[dict]:
@@ -174,18 +177,15 @@ class Training:
         moved = layers.parameters() if task is None else layers.parameters_of(task)
         self.of_layers = torch.optim.Adam(moved, lr=1e-3, fused=True)
 
-    def joint_step(self, batches) -> Callable[[], None]:
+    def joint_step(self, batches, variant: str) -> Callable[[], None]:
         """A step for the sum of both losses."""
-        import network
-        import torch.nn.functional as F
+        import variants
+
+        loss = variants.loss(variant, self.layers, batches)
 
         def work() -> None:
             self.forget_gradients()
-            x = network.interaction(self.table(batches.next_ids(), batches.offsets))
-            ctr = network.focal(self.layers(x, 0), batches.click_labels)
-            logits = self.layers(x[batches.clicked], 1)
-            cvr = F.binary_cross_entropy_with_logits(logits, batches.conversion_labels)
-            (ctr + cvr).backward()
+            loss(self.table(batches.next_ids(), batches.offsets)).backward()
             self.move()
 
         return work

@@ -19,6 +19,9 @@ QUICK_BATCHES = (1024, 4096)
 QUICK_WIDTHS = (1, 2)
 QUICK_TABLE_ROWS = (1_000_000, 10_000_000)
 
+# Those of variants.py; the first is the one of all other points.
+VARIANTS = ("eager", "bf16", "compile", "compile, bf16", "torch.sparse")
+
 CANDIDATES = (1, 64, 500)
 # Every request is the same, so its rows are in cache whatever the table; a smaller one exports faster.
 SCORE_TABLE_ROWS = 1_000_000
@@ -35,6 +38,7 @@ class Point:
     peer_memory_gb: float = 0.0
     # The same whenever it runs: not repeated.
     is_exact: bool = False
+    has_ours: bool = True
 
 
 def step_name(
@@ -67,6 +71,13 @@ def step(samples: int, has_peer: bool, **size: float) -> Point:
     return Point(step_name(**full), tuple(arguments), has_peer, memory_gb)
 
 
+def variants(samples: int) -> Point:
+    """The step at the usual density in all ways in which PyTorch can be told to take it."""
+    of_step = step(samples, True)
+    arguments = (*of_step.arguments, "--variants", *VARIANTS)
+    return Point("variants", arguments, True, of_step.peer_memory_gb, has_ours=False)
+
+
 def points(quick: bool) -> list[Point]:
     """All points, those of the targets first."""
     samples = 3 if quick else 7
@@ -74,6 +85,7 @@ def points(quick: bool) -> list[Point]:
     found = [step(samples, density == DENSITY, density=density) for density in density_only]
     found += [
         step(samples, True, threads=2),
+        variants(samples),
         Point("search", search_arguments(1 if quick else 3), True),
         Point("score", score_arguments(9 if quick else 21), True),
         Point("read", ("read", "--threads", "2", "--samples", str(samples)), False),

@@ -106,7 +106,7 @@ def described_machine(programs: dict[str, list[str]]) -> dict[str, str]:
 
 def run_point(point: Point, who: str, program: list[str]) -> list[Record]:
     """The records of one call; none, and a word on standard error, where there can be none."""
-    if who == "peer" and not point.has_peer:
+    if not (point.has_peer if who == "peer" else point.has_ours):
         return []
     if who == "peer" and machine.memory_kb("MemAvailable") / 1e6 < point.peer_memory_gb:
         say(f"{point.name}: left out, the peer needs {point.peer_memory_gb:.0f} GB of memory")
@@ -134,6 +134,7 @@ def report(results: Results, described: dict[str, str], docs: bool) -> None:
         "machine": tables.machine_lines(results, described, COMMAND),
         "targets": tables.targets_table(results, described),
         "step": tables.step_table(results, described),
+        "variants": tables.variants_table(results, described),
         "score": tables.score_table(results, described),
         "growth": tables.growth_table(results, described),
     }

@@ -175,6 +175,17 @@ def comparison_row(name: str, ours: Figure | None, peer: Figure | None) -> list[
     return [name, shown(ours), shown(peer), times(ratio(peer, ours))]
 
 
+def variants_table(results: Results, machine: dict[str, str]) -> str:
+    """The step at the usual density in all ways of PyTorch, each beside ours."""
+    ours = results.ours(step_name())
+    rows = []
+    for variant in plan.VARIANTS:
+        peer = results.peer("variants", "pytorch", variant=variant)
+        rows.append([variant, shown(peer), times(ratio(peer, ours))])
+    header = ["PyTorch, joint step, density 0.2, CPU time", "ms", f"over ours ({handicap(machine)})"]
+    return markdown(header, rows)
+
+
 def score_table(results: Results, machine: dict[str, str]) -> str:
     """Scoring: CPU microseconds a request."""
     rows = []

@@ -54,6 +54,31 @@ class Network(unittest.TestCase):
         entropy = F.binary_cross_entropy_with_logits(logits, labels)
         torch.testing.assert_close(network.focal(logits, labels, 0.5, 0.0), entropy / 2)
 
+    def test_all_ways_to_write_a_step_have_one_loss_and_one_gradient(self) -> None:
+        import network
+        import plan
+        import torch
+        import variants
+        import workload
+
+        size = workload.Size(batch=40, table_rows=100)
+        layers, table, batches = network.Layers(size), network.Table(100), network.Batches(size)
+        layers.masks = [network.random_mask(layers.hidden, 0.2) for _ in network.TASKS]
+        vectors = table(batches.ids[0], batches.offsets).detach() * 30
+        self.assertEqual(tuple(variants.VARIANTS), plan.VARIANTS)
+
+        def run(variant: str) -> list[torch.Tensor]:
+            x = vectors.clone().requires_grad_()
+            layers.zero_grad(set_to_none=True)
+            loss = variants.loss(variant, layers, batches)(x)
+            loss.backward()
+            return [loss.detach(), x.grad, *(p.grad for p in layers.hidden.parameters())]
+
+        eager = run("eager")
+        for variant, rtol, atol in [("torch.sparse", 1e-4, 1e-6), ("bf16", 0.1, 2e-3)]:
+            for found, expected in zip(run(variant), eager, strict=True):
+                torch.testing.assert_close(found, expected, rtol=rtol, atol=atol)
+
     def test_the_user_is_the_same_for_every_candidate(self) -> None:
         import workload
 
