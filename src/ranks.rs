@@ -8,6 +8,9 @@ use ncs_experiments::progress::tell;
 
 use crate::interrupt;
 
+#[cfg(feature = "mpi")]
+mod mpi;
+
 /// Time for which other ranks keep an error to themselves, since the first rank may end the job with the same one.
 const AFTER_FIRST: Duration = Duration::from_secs(2);
 
@@ -27,7 +30,7 @@ const LAUNCHED: [&str; 3] = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK"];
 #[cfg(feature = "mpi")]
 pub(crate) fn join(timeout: Duration) -> Result<Box<dyn Collective>, Error> {
     if LAUNCHED.iter().any(|name| std::env::var_os(name).is_some()) {
-        return Ok(Box::new(ncs_collective::Mpi::start(timeout)?));
+        return Ok(Box::new(mpi::Mpi::start(timeout)?));
     }
     Ok(Box::new(Solo))
 }

@@ -3,12 +3,12 @@
 //! Exchanges are messages between pairs of ranks, not MPI's collective calls: they tell which rank does not answer, and
 //! a rank that waits can sleep.
 
-use crate::{Collective, CollectiveError, Wait};
 use ::mpi::Threading;
 use ::mpi::environment::Universe;
 use ::mpi::request::{Request, Scope};
 use ::mpi::topology::SimpleCommunicator;
 use ::mpi::traits::*;
+use ncs_collective::{Collective, CollectiveError, Wait};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -36,7 +36,7 @@ const PANICKED: u8 = 101;
 ///
 /// A rank that does not answer in time ends the job too, with a message on standard error: MPI cannot take back what was
 /// sent to it.
-pub struct Mpi {
+pub(crate) struct Mpi {
     rank: usize,
     n_ranks: usize,
     timeout: Duration,
@@ -57,7 +57,7 @@ impl Mpi {
     ///
     /// # Errors
     /// MPI has been started before, or does not allow calls from several threads in turn.
-    pub fn start(timeout: Duration) -> Result<Mpi, CollectiveError> {
+    pub(crate) fn start(timeout: Duration) -> Result<Mpi, CollectiveError> {
         let unavailable = |why: &str| CollectiveError::Unavailable(format!("MPI: {why}"));
         let started = ::mpi::initialize_with_threading(Threading::Serialized);
         let (universe, level) =

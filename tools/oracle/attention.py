@@ -2,7 +2,7 @@
 Zhou et al. 2018 (arXiv 1706.06978), figure 2 and equation 3, and its variant with a softmax over the events; and attention
 by several heads with the candidate as the query (Vaswani et al. 2017, arXiv 1706.03762, section 3.2.2).
 
-    python3 tools/oracle/attention.py     writes crates/model/tests/oracle/attention.json
+    python3 tools/oracle/attention.py     writes crates/model/tests/networks/oracle/attention.json
 
 The network over [event, target, event - target, event * target] of every attribute ([event] alone without a target) has
 two ReLU layers, where the paper has PReLU or Dice. The loss is half the sum of the squared logits of a linear head on
@@ -20,7 +20,7 @@ from torch import Tensor
 
 import fixture
 
-PATH = "crates/model/tests/oracle/attention.json"
+PATH = "crates/model/tests/networks/oracle/attention.json"
 N_ROWS = 6
 TABLE_ROWS = (7, 5, 4)
 Attribute = tuple[int, int | None]

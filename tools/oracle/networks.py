@@ -1,6 +1,6 @@
 """Networks of two tasks, their logits and slopes by autograd, from the papers.
 
-    python3 tools/oracle/networks.py     writes crates/model/tests/oracle/networks.json
+    python3 tools/oracle/networks.py     writes crates/model/tests/networks/oracle/networks.json
 
 The numbers of a network stand in one list, `dense`: its layers in the order in which the functions
 below ask for them, then a head for each task, then the stitches; of a layer or head first the weights,
@@ -20,7 +20,7 @@ from torch import Tensor
 
 import fixture
 
-PATH = "crates/model/tests/oracle/networks.json"
+PATH = "crates/model/tests/networks/oracle/networks.json"
 DIM = 2
 TABLE_OF_FIELD = (0, 1, 0)
 TABLE_ROWS = (5, 4)

@@ -5,6 +5,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
+use crate::steps::without_package;
+
 /// Runs every step in `root`.
 ///
 /// # Errors
@@ -27,7 +29,8 @@ fn step(root: &Path, command: &str) -> Result<TestCounts, String> {
     println!("\n== {command}");
     let start = Instant::now();
     let mut words = command.split(' ');
-    let mut child = Command::new(words.next().expect("a command has a first word"))
+    let program = words.next().expect("a command has a first word");
+    let mut child = without_package(&mut Command::new(program))
         .args(words)
         .current_dir(root)
         .env("RUSTDOCFLAGS", "-D warnings")

@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::python::{environment, step, target};
+use crate::cargo;
+use crate::python::environment;
+use crate::steps::{step, target};
 
 const TESTS: &str = "tests/clients";
 
@@ -16,10 +18,7 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
     let target = target(root);
     let required = root.join(TESTS).join("requirements.txt");
     let python = environment(&required, &target.join("clients"))?;
-    // All of the workspace, as the tests of `check` are built: then there is nothing left to do.
-    let build = ["build", "--workspace", "--bin", "ncs", "--example", "rank"];
-    step(Command::new("cargo").args(build).current_dir(root))?;
-    let built = target.join("debug");
+    let built = cargo::build(root, &[])?;
     step(
         Command::new(python)
             .args(["-m", "unittest", "discover", "--verbose"])

@@ -1,6 +1,7 @@
-//! Development commands of the workspace. CI runs `cargo xtask check`, `clients`, `wheel` and `site` for every change.
+//! Development commands of the workspace. CI runs `cargo xtask check`, `clients`, `wheel`, `site` and `mpi` for every change.
 
 mod attacks;
+mod cargo;
 mod check;
 mod clients;
 mod deny;
@@ -10,6 +11,7 @@ mod quick_paths;
 mod results;
 mod site;
 mod soak;
+mod steps;
 mod tidy;
 mod wheel;
 

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::cargo;
+
 mod kills;
 mod processes;
 mod scaling;
@@ -137,16 +139,7 @@ fn install() -> Result<(), String> {
 
 /// Builds the program with MPI: all of the workspace, as the tests of `check` are built, so that little is left to do.
 fn built(root: &Path) -> Result<PathBuf, String> {
-    let build = [
-        "build",
-        "--workspace",
-        "--bin",
-        "ncs",
-        "--features",
-        "ncs4cvr/mpi",
-    ];
-    succeed(Command::new("cargo").current_dir(root).args(build))?;
-    Ok(root.join("target/debug/ncs"))
+    Ok(cargo::build(root, &["ncs4cvr/mpi"])?.join("ncs"))
 }
 
 /// Runs a command that must succeed, its output shown.

@@ -1,8 +1,10 @@
-//! Virtual environments of Python in the target folder, and steps that print their command.
+//! Virtual environments of Python in the target folder.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use crate::steps::step;
 
 /// The Python of the environment in `folder`, which has what the file `required` names.
 ///
@@ -49,26 +51,4 @@ pub(crate) fn pip(python: &Path) -> Command {
         "--disable-pip-version-check",
     ]);
     command
-}
-
-/// Runs a command and prints it.
-///
-/// # Errors
-/// It cannot be run, or it fails.
-pub(crate) fn step(command: &mut Command) -> Result<(), String> {
-    println!("== {command:?}");
-    let status = command
-        .status()
-        .map_err(|error| format!("cannot run {command:?}: {error}"))?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err(format!("failed: {command:?}"))
-    }
-}
-
-/// The target folder of the workspace at `root`.
-pub(crate) fn target(root: &Path) -> PathBuf {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
-    root.join(target.unwrap_or_else(|| "target".into()))
 }

@@ -6,7 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::python::{step, target};
+use crate::cargo;
+use crate::steps::{step, target};
 
 /// Pages with marked blocks, relative to the root. The blocks of a page run in order, in one empty folder.
 pub(crate) const PAGES: &[&str] = &[
@@ -24,11 +25,8 @@ const MARK: &str = "<!-- executed -->";
 /// # Errors
 /// `ncs` cannot be built, a page has no marked block, or a command fails.
 pub(crate) fn run(root: &Path) -> Result<(), String> {
-    // All of the workspace, as the tests of `check` are built: then there is nothing left to do.
-    let build = ["build", "--workspace", "--bin", "ncs"];
-    step(Command::new("cargo").args(build).current_dir(root))?;
+    let path = search_path(&cargo::build(root, &[])?)?;
     let target = target(root);
-    let path = search_path(&target.join("debug"))?;
     for page in PAGES {
         let text = read(&root.join(page))?;
         let folder = target.join("site/quick_paths").join(page.replace('/', "_"));

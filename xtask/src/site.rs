@@ -4,8 +4,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
-use crate::python::{environment, step, target};
+use crate::python::environment;
 use crate::quick_paths;
+use crate::steps::{step, target};
 
 /// Builds the site into `target/site/html`, where a dead link or anchor fails, and executes the marked commands of
 /// [`quick_paths::PAGES`] with the program that the tests have built.

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-use crate::python::{environment, pip, step, target};
+use crate::python::{environment, pip};
+use crate::steps::{step, target};
 
 const PACKAGE: &str = "bindings/python";
 

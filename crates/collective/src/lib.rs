@@ -21,14 +21,10 @@
 
 mod message;
 mod metered;
-#[cfg(feature = "mpi")]
-mod mpi;
 mod simulated;
 mod solo;
 mod threads;
 
-#[cfg(feature = "mpi")]
-pub use crate::mpi::Mpi;
 pub use bytemuck::{NoUninit, Pod};
 pub use message::{Message, MessageReader};
 pub use metered::{Metered, Traffic};

@@ -1,4 +1,4 @@
-//! Messages and services as `proto/` declares them. The code in `proto/generated/` is made of these by `tests/generated.rs`, so
+//! Messages and services as `proto/` declares them. The code in `proto/generated/` is made of these by `tools/proto`, so
 //! that a build needs no compiler of protobuf.
 
 #![allow(
