@@ -117,9 +117,9 @@ fn largest_difference(one: &Path, other: &Path) -> f32 {
         let tables = one.weights.tables.iter().zip(&other.weights.tables);
         let tables = tables.map(|(one, other)| {
             assert_eq!(one.ids, other.ids);
-            (&one.values, &other.values)
+            (&one.values[..], &other.values[..])
         });
-        for (one, other) in tables.chain([(&one.weights.dense, &other.weights.dense)]) {
+        for (one, other) in tables.chain([(&one.weights.dense[..], &other.weights.dense[..])]) {
             assert_eq!(one.len(), other.len());
             let differences = one
                 .iter()

@@ -72,6 +72,10 @@ pub struct Score {
     /// self-test differs by more than 0.002 is refused.
     #[arg(long)]
     pub half: bool,
+    /// Leave the vectors of tables in the model's file, which is mapped, as ncs serve --map-tables: memory may be smaller than
+    /// the tables.
+    #[arg(long)]
+    pub map_tables: bool,
 }
 
 /// A share of the files of a command: every `n`-th one from number `k` on, counted from 1.

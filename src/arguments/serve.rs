@@ -71,6 +71,10 @@ pub struct Serve {
     /// model whose self-test differs by more than 0.002 is refused.
     #[arg(long)]
     pub half: bool,
+    /// Leave the vectors of tables in the files of the models, which are mapped: memory may be smaller than the tables. Scores are
+    /// the same; rows that are not in memory take a read of the disk.
+    #[arg(long)]
+    pub map_tables: bool,
     #[command(flatten)]
     #[expect(
         missing_docs,

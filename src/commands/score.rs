@@ -23,7 +23,10 @@ use crate::interrupt;
 /// or it was asked to stop; then nothing is written.
 pub fn run(arguments: &Score, progress: Progress) -> Outcome {
     let stop_requested = interrupt::flag()?;
-    let loaded = LoadedModel::open(&arguments.input.model)?;
+    let loaded = match arguments.map_tables {
+        true => LoadedModel::map(&arguments.input.model)?,
+        false => LoadedModel::open(&arguments.input.model)?,
+    };
     let files = model::files(&arguments.input.rows)?;
     refuse_own_input(&arguments.out, &files)?;
     let files = files_of_shard(files, arguments)?;

@@ -178,6 +178,7 @@ fn settings(arguments: &Serve) -> Result<Settings, Error> {
         } else {
             Precision::Single
         },
+        map_tables: arguments.map_tables,
         context_cache: limits.context_cache.map(|mib| mib << 20),
         threads: arguments.threads.unwrap_or_else(cores),
         waiting: limits.max_queue,

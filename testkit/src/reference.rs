@@ -70,7 +70,7 @@ impl Reference {
             let values = narrow(self.array(&format!("init/emb/{name}")));
             SparseRows {
                 ids: (0..values.len() as u32 / 4).collect(),
-                values,
+                values: values.into(),
             }
         };
         let weights = Weights {

@@ -211,6 +211,10 @@ impl RunFile {
                 make_absolute(model, &self.plan.data.root);
             }
         }
+        let training = settings.get_mut("training");
+        if let Some(folder) = training.and_then(|training| training.get_mut("table_folder")) {
+            make_absolute(folder, &self.plan.data.root);
+        }
         let text = written::document(&settings);
         format!("# {}, with all overrides\n\n{text}", self.name)
     }

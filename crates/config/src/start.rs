@@ -7,7 +7,7 @@ use ncs_features::{SchemaPlan, continued};
 use ncs_model::artifact::Artifact;
 use ncs_model::{Gram, NetworkKind, NetworkPlan};
 use ncs_train::lifetimes::evict;
-use ncs_train::{Earlier, SearchKind, TrainPlan, merged_tasks};
+use ncs_train::{Earlier, SearchKind, StorageKind, TrainPlan, merged_tasks};
 
 use super::checks::Checks;
 use super::toml_types::{self, StartMasks, StartMoments};
@@ -44,8 +44,11 @@ pub(crate) fn plan(
     let inner = folder.join("model");
     let folder = if inner.is_dir() { inner } else { folder };
     let run = run_of_moments(start.moments, &folder, network, checks);
-    let read =
-        Artifact::read(&folder).and_then(|artifact| Ok((artifact, Artifact::hash(&folder)?)));
+    let read = match train.table_storage {
+        StorageKind::Memory => Artifact::read(&folder),
+        StorageKind::File => Artifact::map(&folder),
+    };
+    let read = read.and_then(|artifact| Ok((artifact, Artifact::hash(&folder)?)));
     let (artifact, hash) = match read {
         Ok(read) => read,
         Err(error) => {

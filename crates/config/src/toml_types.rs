@@ -4,7 +4,7 @@
 use super::kind_or_table::KindOrTable;
 use super::loss_types::cross_entropy;
 use indexmap::IndexMap;
-use ncs_train::{Eviction, RankTables};
+use ncs_train::{Eviction, ModelFiles, RankTables};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -75,6 +75,9 @@ fn one() -> u64 {
 pub(crate) struct Distributed {
     /// Where the processes hold the tables, with their optimizer moments. The model is the same.
     pub(crate) tables: RankTables,
+    /// Files of the table rows in the model's folder: one with all, or one written by each process, its rows, at the same
+    /// time. The model is the same.
+    pub(crate) model: ModelFiles,
 }
 
 /// Lifetime of the rows of an id space.

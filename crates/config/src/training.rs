@@ -5,7 +5,7 @@ use ncs_model::kernels::SimdLevel;
 use ncs_model::{Gram, Heads, NetworkKind, NetworkPlan};
 use ncs_train::{
     Keep, Optimizer, Pick, RankTables, Schedule, SearchKind, SearchPlan, Shrinkage, StepPrecision,
-    TrainPlan,
+    StorageKind, TrainPlan,
 };
 
 use super::checks::Checks;
@@ -67,7 +67,9 @@ pub(crate) fn plan(
         network.heads.task_vectors = network.dim;
         network.dim = network.dim.saturating_mul(1 + tasks.len());
     }
+    let table_folder = config.training.table_folder.as_ref();
     let mut train = TrainPlan {
+        table_folder: table_folder.map(|folder| data.root.join(folder)),
         funnel,
         product: funnel::product(config, tasks),
         kappa,
@@ -119,6 +121,11 @@ fn steps_fit(training: &toml_types::Training, tables: RankTables, checks: &mut C
         let text = "training.parity.stale_momentum moves all rows of all tables in each step, which tables in shards do not; \
                     set distributed.tables = \"replicated\"";
         checks.say(&["distributed", "tables"], text);
+    }
+    if training.table_folder.is_some() && training.table_storage == StorageKind::Memory {
+        let text = "training.table_folder has no effect: tables are in memory (training.table_storage = \"file\" puts them \
+                    into files)";
+        checks.note(text);
     }
 }
 
@@ -315,6 +322,9 @@ fn train(
         refit: training.refit,
         checkpoint_steps: training.checkpoint_steps,
         rank_tables: config.distributed.tables,
+        model_files: config.distributed.model,
+        table_storage: training.table_storage,
+        table_folder: None,
         search: search_plan(search, config, checks),
         lifetimes: Vec::new(),
         day: None,

@@ -5,10 +5,11 @@ use ncs_model::Gram;
 use ncs_train::entire_space::Propensity;
 use ncs_train::{
     AverageStart, Balance, Decay, IdDropoutPlan, Keep, OptimizerKind, Shrinkage, ShrinkageRule,
-    StepPrecision, Steps,
+    StepPrecision, Steps, StorageKind,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 
 /// Network and its sizes.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
@@ -192,6 +193,12 @@ pub(crate) struct Training {
     /// in a tenth of the time.
     #[schemars(range(min = 1))]
     pub(crate) checkpoint_steps: u64,
+    /// Where the vectors of tables lie, with their optimizer moments and the copies that validation chooses. The model is the
+    /// same, and an interrupted run goes on with either.
+    pub(crate) table_storage: StorageKind,
+    /// Folder of table_storage = "file", on a local disk; default: the run's folder. Its files have no names and end with the
+    /// process.
+    pub(crate) table_folder: Option<PathBuf>,
     /// Faults of the paper's released code, for comparison with it.
     pub(crate) parity: Parity,
 }
@@ -225,6 +232,8 @@ impl Default for Training {
             keep: Keep::BestPerTask,
             refit: false,
             checkpoint_steps: 1000,
+            table_storage: StorageKind::Memory,
+            table_folder: None,
             parity: Parity::default(),
         }
     }

@@ -66,9 +66,16 @@ fn text(look: &DataPreview) -> String {
     parts.join("\n")
 }
 
-/// `Tables and their optimizer state: at most 1.2 MiB`
+/// `Tables and their optimizer state: at most 1.2 MiB`, or `... 1.2 GiB on disk, and 80 MiB of memory to find their rows`
 fn memory_line(look: &DataPreview) -> String {
-    let bytes = size(look.table_bytes);
+    let bytes = match look.table_disk_bytes {
+        0 => size(look.table_bytes),
+        on_disk => format!(
+            "{} on disk (training.table_storage = \"file\"), and {} of memory to find their rows",
+            size(on_disk),
+            size(look.table_bytes)
+        ),
+    };
     let open = match look.open_tables.len() {
         0 => String::new(),
         _ => format!(

@@ -54,8 +54,10 @@ pub(crate) struct DataPreview {
     pub(crate) coverage: Vec<PartColumns>,
     /// Tasks.
     pub(crate) tasks: Vec<TaskLook>,
-    /// Bytes of the tables and their moments if all their rows are used.
+    /// Bytes of memory of the tables and their moments if all their rows are used; in files, of what finds a row.
     pub(crate) table_bytes: u64,
+    /// Bytes of the disk of tables in files, with their moments and kept copies, if all rows are used.
+    pub(crate) table_disk_bytes: u64,
     /// Lower bound of the bytes of a training.
     pub(crate) training_bytes: u64,
     /// Vocabularies without a size limit, which are not counted in `table_bytes`.
@@ -112,7 +114,8 @@ pub(crate) fn look(file: &RunFile, which: Which, progress: Progress) -> Result<D
         parts: parts(data, &rows)?,
         columns: Vec::new(),
         coverage: Vec::new(),
-        table_bytes: memory::needed(plan, None),
+        table_bytes: memory::needed(plan, None).memory,
+        table_disk_bytes: memory::needed(plan, None).disk,
         training_bytes: memory::least(plan),
         notes,
         open_tables: open_tables(schema),
@@ -128,7 +131,8 @@ pub(crate) fn look(file: &RunFile, which: Which, progress: Progress) -> Result<D
     let is_small = which.rows.is_none() && n_bytes <= SMALL_BYTES;
     let fitted = if all_rows && are_whole || is_small || which.all {
         let fitted = rehearsal::run(file, progress, &mut look)?;
-        look.table_bytes = memory::needed(plan, Some(&fitted));
+        let bytes = memory::needed(plan, Some(&fitted));
+        (look.table_bytes, look.table_disk_bytes) = (bytes.memory, bytes.disk);
         look.open_tables.clear();
         Some(fitted)
     } else {

@@ -13,6 +13,8 @@ use ncs_model::{MOST_NUMBERS, NetworkPlan};
 use estimate::{Estimate, count, rows_planned};
 use limit::Limit;
 use ncs_config::{RunFile, RunFileError, RunPlan};
+use ncs_train::StorageKind;
+use std::path::Path;
 
 /// Maximum bytes of one table: 1 TiB.
 const MAX_TABLE_BYTES: u128 = 1 << 40;
@@ -23,19 +25,53 @@ const DEFAULT_LIMIT: u64 = 1 << 40;
 /// Bytes of a weight.
 const WEIGHT: u128 = 4;
 
-/// Returns the bytes of all tables with their optimizer state if every row is used. From the run file alone, a
-/// vocabulary counts with its `max_size`, or not at all without one; the `fitted` schema has its size.
-pub(crate) fn needed(plan: &RunPlan, fitted: Option<&Schema>) -> u64 {
+/// Bytes that tables need if every row is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TableBytes {
+    /// Of memory: their vectors with the optimizer's state, or in files only what finds a row.
+    pub(crate) memory: u64,
+    /// Of the disk: in files, vectors with the optimizer's state and kept copies of the vectors.
+    pub(crate) disk: u64,
+}
+
+/// Bytes in memory of a row of a table in a file: its place by its number, and its number by its place.
+const FOUND: u128 = 8;
+
+/// Returns the bytes of all tables if every row is used. From the run file alone, a vocabulary counts with its
+/// `max_size`, or not at all without one; the `fitted` schema has its size.
+pub(crate) fn needed(plan: &RunPlan, fitted: Option<&Schema>) -> TableBytes {
     let tables = plan.schema.tables.iter().enumerate();
     let rows = tables.map(|(number, table)| match fitted {
         Some(schema) => schema.tables[number].ids.n_rows() as u64,
         None => rows_planned(table),
     });
-    let values: u128 = rows.map(|rows| bytes(rows, &plan.network)).sum();
-    let dim = plan.network.dim.max(1);
+    let rows: u128 = rows.map(u128::from).sum::<u128>() * estimate::n_networks(plan) as u128;
+    let dim = plan.network.dim;
     let per_row = plan.train.table_optimizer.kind.values_per_row(dim) as u128;
-    let all = values * estimate::n_networks(plan) as u128 * per_row / dim as u128;
-    u64::try_from(all).unwrap_or(u64::MAX)
+    let kept = estimate::n_kept(plan) as u128 * dim as u128;
+    let (memory, disk) = match plan.train.table_storage {
+        StorageKind::Memory => (per_row * WEIGHT, 0),
+        StorageKind::File => (FOUND, (per_row + kept) * WEIGHT),
+    };
+    let bytes = |per_row: u128| u64::try_from(rows.saturating_mul(per_row)).unwrap_or(u64::MAX);
+    TableBytes {
+        memory: bytes(memory),
+        disk: bytes(disk),
+    }
+}
+
+/// Returns where tables in files lie, with their bytes; `None` if they are in memory.
+pub(crate) fn tables_in_files(plan: &RunPlan, fitted: &Schema, run: &Path) -> Option<String> {
+    let bytes = needed(plan, Some(fitted));
+    let folder = plan.train.table_folder.as_deref().unwrap_or(run);
+    (plan.train.table_storage == StorageKind::File).then(|| {
+        format!(
+            "tables are in files in {}: at most {} on disk, and {} of memory to find their rows",
+            ncs_readers::shown_path(folder),
+            size(bytes.disk as f64),
+            size(bytes.memory as f64),
+        )
+    })
 }
 
 /// Returns the rows of all tables of all networks, by the fitted schema.
@@ -200,7 +236,6 @@ fn size(n_bytes: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::Path;
 
     const RUN: &str = "[data]
 train = \"a.csv\"
@@ -226,11 +261,18 @@ dim = 10
 
     #[test]
     fn tables_and_moments_are_counted_for_every_network() {
-        let check = |sets: &[&str], expected| assert_eq!(needed(&file(sets).plan, None), expected);
+        let check = |sets: &[&str], expected| {
+            let bytes = needed(&file(sets).plan, None);
+            assert_eq!((bytes.memory, bytes.disk), (expected, 0));
+        };
         let one = 1004 * 10 * 4;
         check(&[], 3 * one);
         check(&["training.table_optimizer=adagrad"], 2 * one);
         check(&["network.kind=single_task"], 2 * 3 * one);
+        // One copy of the vectors is kept for each of two networks.
+        let stored = ["training.table_storage=file", "network.kind=single_task"];
+        let bytes = needed(&file(&stored).plan, None);
+        assert_eq!((bytes.memory, bytes.disk), (2 * 1004 * 8, 2 * 4 * one));
     }
 
     #[test]
@@ -343,6 +385,11 @@ dim = 10
             shared - before < (after - before) / 5.0,
             "{before} {shared}"
         );
+        // In files, only what finds a row takes memory.
+        let mut stored = file.clone();
+        stored.plan.train.table_storage = StorageKind::File;
+        let found = Estimate::of(&stored.plan, Some(&schema), 1).bytes();
+        assert!(found - before < 200_000.0 * 20.0, "{before} {found}");
         let mut plan = file.plan;
         plan.initial.push(ncs_config::TableInit {
             table: 0,

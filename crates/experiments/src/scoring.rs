@@ -71,6 +71,21 @@ impl LoadedModel {
     pub fn open(path: &Path) -> Result<LoadedModel, ModelError> {
         let folder = model_folder(path);
         let artifact = Artifact::read(&folder)?;
+        LoadedModel::of(artifact, folder)
+    }
+
+    /// Opens the model as [`LoadedModel::open`] does, but leaves the vectors of tables in the file of the weights, which is
+    /// mapped: memory may be smaller than the tables, and scores are the same.
+    ///
+    /// # Errors
+    /// Those of [`LoadedModel::open`].
+    pub fn map(path: &Path) -> Result<LoadedModel, ModelError> {
+        let folder = model_folder(path);
+        let artifact = Artifact::map(&folder)?;
+        LoadedModel::of(artifact, folder)
+    }
+
+    fn of(artifact: Artifact, folder: PathBuf) -> Result<LoadedModel, ModelError> {
         match Scorer::new(&artifact) {
             None => Err(ModelError::Unfit { folder }),
             Some(scorer) => Ok(LoadedModel {

@@ -31,6 +31,7 @@ mod frozen;
 mod logged;
 mod ranks;
 mod rows;
+mod shards;
 
 use crate::cost::{self, Meter};
 use crate::error::Error;
@@ -233,6 +234,8 @@ pub fn run_on_ranks(
     crate::memory::check_fitted(file, &largest.schema, ranks.n_ranks())?;
     let initial = table_init::read(plan, &largest.schema)?;
     tell(&data.report, &initial.notes, progress);
+    let in_files = crate::memory::tables_in_files(plan, &largest.schema, folder);
+    in_files.iter().for_each(|text| progress.log(text));
     let run = Run {
         initial_rows: &initial.tables,
         ..ranks::run_of(plan, &data, all.as_ref(), folder, stop)
@@ -252,7 +255,7 @@ pub fn run_on_ranks(
         all: all.as_ref(),
         notes: &initial.notes,
     };
-    let finished = finish(file, folder, data, &trained, clock)?;
+    let finished = finish(file, folder, data, &trained, clock, ranks)?;
     ranks.barrier(Wait::Unlimited)?;
     Ok(Some(finished))
 }
@@ -330,6 +333,7 @@ fn finish(
     }: Data<'_>,
     trained: &Trained,
     clock: Option<&Meter>,
+    ranks: &dyn Collective,
 ) -> Result<Finished, Error> {
     let plan = &file.plan;
     let frozen::Frozen {
@@ -337,7 +341,7 @@ fn finish(
         chosen,
         notes,
     } = frozen::freeze(plan, data, trained)?;
-    let of_delta = earlier::write_model(plan, &artifact, &folder.join("model"))?;
+    let of_delta = earlier::write_model(plan, &artifact, &folder.join("model"), ranks)?;
     let scorer = Scorer::new(&artifact).ok_or(UNFIT)?;
     // Validation rows are for a model that has not learned from them.
     let chosen = chosen.map(|chosen| Scorer::new(&chosen).ok_or(UNFIT));

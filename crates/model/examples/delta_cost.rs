@@ -104,7 +104,7 @@ fn changed(model: &Artifact, share: f64) -> Artifact {
     let weights = Arc::make_mut(&mut model.weight_sets[0].weights);
     weights.dense.iter_mut().for_each(|x| *x += 0.01);
     let every = (1.0 / share).round().max(1.0) as usize;
-    let rows = weights.tables[0].values.chunks_exact_mut(DIM);
+    let rows = weights.tables[0].values.to_mut().chunks_exact_mut(DIM);
     for row in rows.step_by(every) {
         row.iter_mut().for_each(|x| *x += 0.01);
     }

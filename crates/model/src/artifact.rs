@@ -6,20 +6,24 @@
 //! `member.i.dense` (layers and heads, as [`crate::DenseLayout`]), `member.i.table.t.ids` and
 //! `member.i.table.t.values`; `life.table.t.*` tell when rows were last seen, where they have a lifetime; masks are
 //! `mask.t.fc_l`, one bit for each connection, as [`Mask::to_bytes`]. The rows of an optional self-test are in
-//! `self_test.json`, whose BLAKE3 is in the manifest. What differs from the model before may be in `delta.safetensors`.
+//! `self_test.json`, whose BLAKE3 is in the manifest. Table rows may lie in shards, `weights-shard-1-of-4.safetensors`. What differs from the model before may be in `delta.safetensors`.
 
 mod ancestry;
 mod delta;
+mod draft;
 mod exchange;
 mod fits;
 mod lives;
 mod manifest;
+mod shards;
 
 pub use ancestry::{Ancestor, CalibrationFigures, Erasure, Recalibration, TaskRecalibration};
 pub use delta::{DELTA, Delta, DeltaDraft, DeltaError, DeltaSize, apply_delta};
 pub(crate) use delta::{Frame, TableChange};
+pub use draft::ArtifactDraft;
 pub use lives::RowLives;
 pub use manifest::VERSION;
+pub use shards::ModelShard;
 
 use crate::agreement::Agreement;
 use crate::calibrator::Calibrator;
@@ -27,6 +31,7 @@ use crate::logit_transfer::TakenLogit;
 use crate::masks::{Mask, Masks};
 use crate::self_test::SelfTest;
 use crate::spec::Spec;
+use crate::storage::{ReadOrder, StorageError, TableStorage};
 use crate::tables::SparseRows;
 use crate::tensor_file::{self, Entry, TensorFile, TensorFileError, Values};
 use crate::units::UnitOwners;
@@ -41,6 +46,29 @@ use std::sync::Arc;
 
 const WEIGHTS: &str = "weights.safetensors";
 const SELF_TEST: &str = "self_test.json";
+
+/// How the weights of a model are opened.
+#[derive(Clone, Copy, Debug)]
+enum Opening {
+    Read,
+    Map,
+}
+
+impl Opening {
+    fn file(self, path: &Path) -> Result<TensorFile, TensorFileError> {
+        match self {
+            Opening::Read => TensorFile::read(path),
+            Opening::Map => TensorFile::map(path),
+        }
+    }
+
+    fn storage_of_shards(self) -> TableStorage {
+        match self {
+            Opening::Read => TableStorage::Memory,
+            Opening::Map => TableStorage::in_folder(&std::env::temp_dir()),
+        }
+    }
+}
 
 /// A trained model as plain data; a [`crate::Scorer`] runs it.
 #[derive(Clone, Debug)]
@@ -90,6 +118,9 @@ pub enum ArtifactError {
     /// A file cannot be written or read, or was changed.
     #[error(transparent)]
     File(#[from] TensorFileError),
+    /// Rows of a model in shards cannot be kept in a temporary file.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
     /// The folder does not hold a model.
     #[error("{}: no model here ({reason}); name the folder that `ncs train` wrote, such as DIR/model", path.display())]
     None {
@@ -163,37 +194,36 @@ impl Artifact {
         folder: &Path,
         add: impl FnOnce(&Path) -> Result<(), ArtifactError>,
     ) -> Result<(), ArtifactError> {
-        let draft = beside(folder, "tmp");
-        let old = beside(folder, "old");
-        let at = |path: &Path, result: std::io::Result<()>| {
-            result.map_err(|error| TensorFileError::unwritten(path, error))
-        };
-        at(folder, exchange::recover(folder, &old))?;
-        for stale in [&draft, &old] {
-            if stale.exists() {
-                at(stale, std::fs::remove_dir_all(stale))?;
-            }
-        }
-        at(&draft, std::fs::create_dir_all(&draft))?;
-        let written = self.write_files(&draft).and_then(|()| add(&draft));
-        if written.is_err() {
-            // The first error is reported; one about the temporary folder would add nothing.
-            let _ = std::fs::remove_dir_all(&draft);
-            return written;
-        }
-        Ok(at(folder, exchange::replace(&draft, folder, &old))?)
+        ArtifactDraft::begin(folder)?.publish(self, Vec::new(), add)
     }
 
-    /// Writes all tensors, and returns their BLAKE3.
-    fn write_weights(&self, path: &Path) -> Result<Vec<(String, blake3::Hash)>, TensorFileError> {
+    /// Writes all tensors, or all but the table rows, and returns the BLAKE3 of all.
+    fn write_weights(
+        &self,
+        path: &Path,
+        has_rows: bool,
+    ) -> Result<Vec<(String, blake3::Hash)>, TensorFileError> {
         let masks = self.mask_bytes();
         let mut entries = self.weight_entries();
+        let mut elsewhere = Vec::new();
+        if !has_rows {
+            let is_row = |entry: &Entry<'_>| {
+                entry.name.starts_with("member.") && entry.name.contains(".table.")
+            };
+            let (rows, others) = entries.into_iter().partition(is_row);
+            let rows: Vec<Entry<'_>> = rows;
+            let hash = |entry: Entry<'_>| (entry.name, entry.values.hash());
+            elsewhere = rows.into_iter().map(hash).collect();
+            entries = others;
+        }
         entries.extend(masks.iter().map(|(name, bytes)| Entry {
             name: name.clone(),
             shape: vec![bytes.len()],
             values: Values::U8(bytes),
         }));
-        tensor_file::write(path, &entries, &BTreeMap::new())
+        let mut hashes = tensor_file::write(path, &entries, &BTreeMap::new())?;
+        hashes.extend(elsewhere);
+        Ok(hashes)
     }
 
     /// Returns the number of bytes of all weights and lives of rows.
@@ -220,6 +250,7 @@ impl Artifact {
             for (t, rows) in weight_set.weights.tables.iter().enumerate() {
                 let name = |part: &str| format!("member.{i}.table.{t}.{part}");
                 entry(name("ids"), rows.ids.len(), Values::U32(&rows.ids));
+                rows.values.will_be_read(ReadOrder::Sequential);
                 entry(name("values"), rows.values.len(), Values::F32(&rows.values));
             }
         }
@@ -236,20 +267,24 @@ impl Artifact {
         entries
     }
 
-    fn write_files(&self, folder: &Path) -> Result<(), ArtifactError> {
-        let hashes = self.write_weights(&folder.join(WEIGHTS))?;
+    fn write_files(&self, folder: &Path, shards: Vec<ModelShard>) -> Result<(), ArtifactError> {
+        let hashes = self.write_weights(&folder.join(WEIGHTS), shards.is_empty())?;
         let tensors = hashes
             .into_iter()
             .map(|(name, hash)| (name, hash.to_hex().to_string()));
         let manifest = Manifest {
             format: FORMAT.to_owned(),
-            version: manifest::version(self),
+            version: match shards.is_empty() {
+                true => manifest::version(self),
+                false => VERSION,
+            },
             spec: self.spec.clone(),
             of_task: self.of_task.clone(),
             networks: self.weight_sets.iter().map(|set| set.network).collect(),
             has_masks: self.masks.is_some(),
             owners: self.masks.as_ref().and_then(|masks| masks.owners),
             tensors: tensors.collect(),
+            shards,
             calibrators: self.calibrators.clone(),
             self_test: self.write_self_test(folder)?,
             shares: self.shares.clone(),
@@ -291,30 +326,46 @@ impl Artifact {
     /// # Errors
     /// A file is missing, was changed, or has another version.
     pub fn read(folder: &Path) -> Result<Artifact, ArtifactError> {
+        Artifact::open(folder, Opening::Read)
+    }
+
+    /// Reads the files as [`Artifact::read`] does, but maps the file of the weights: the vectors of table rows stay in it,
+    /// as [`TensorFile::map`] explains. Those of a model in shards go into a temporary file of the system.
+    ///
+    /// # Errors
+    /// Those of [`Artifact::read`].
+    pub fn map(folder: &Path) -> Result<Artifact, ArtifactError> {
+        Artifact::open(folder, Opening::Map)
+    }
+
+    fn open(folder: &Path, opening: Opening) -> Result<Artifact, ArtifactError> {
         const ATTEMPTS: usize = 5;
         let sum = || std::fs::read(folder.join(MANIFEST_SUM)).ok();
         for _ in 1..ATTEMPTS {
             let before = sum();
-            let read = Artifact::read_once(folder);
+            let read = Artifact::read_once(folder, opening);
             if read.is_ok() || sum() == before {
                 return read;
             }
         }
-        Artifact::read_once(folder)
+        Artifact::read_once(folder, opening)
     }
 
-    fn read_once(folder: &Path) -> Result<Artifact, ArtifactError> {
+    fn read_once(folder: &Path, opening: Opening) -> Result<Artifact, ArtifactError> {
         let manifest = Manifest::read(folder)?;
         let path = folder.join(WEIGHTS);
         let wrong = |what: &str| ArtifactError::Manifest {
             path: path.clone(),
             what: what.to_owned(),
         };
-        let file = TensorFile::read(&path).map_err(|error| match error {
+        let file = opening.file(&path).map_err(|error| match error {
             TensorFileError::Unreadable { source, .. } => unread(&path, folder, source),
             error => error.into(),
         })?;
-        let differs = |(name, hash): &(&String, &String)| file.hash(name) != Some(*hash);
+        let is_whole = manifest.shards.is_empty();
+        let differs = |(name, hash): &(&String, &String)| {
+            (is_whole || file.has(name)) && file.hash(name) != Some(*hash)
+        };
         if let Some((name, _)) = manifest.tensors.iter().find(differs) {
             return Err(wrong(&format!(
                 "tensor {name} is not the one in the manifest"
@@ -323,13 +374,19 @@ impl Artifact {
         let fits = fits::check(&manifest, max_dense(&file, manifest.networks.len()));
         fits.map_err(|what| wrong(&what))?;
         let n_tables = manifest.spec.tables.len();
-        let weight_set = |(i, &network): (usize, &usize)| {
+        let tables = match is_whole {
+            true => read_tables(&file, manifest.networks.len(), n_tables)?,
+            false => shards::read(folder, &manifest, &opening.storage_of_shards())?,
+        };
+        let weight_set = |((i, &network), tables): ((usize, &usize), Vec<SparseRows<f32>>)| {
+            let dense = file.f32(&format!("member.{i}.dense"))?;
             Ok(WeightSet {
                 network,
-                weights: Arc::new(read_weights(&file, i, n_tables)?),
+                weights: Arc::new(Weights { dense, tables }),
             })
         };
-        let weight_sets = manifest.networks.iter().enumerate().map(weight_set);
+        let weight_sets = manifest.networks.iter().enumerate().zip(tables);
+        let weight_sets = weight_sets.map(weight_set);
         let weight_sets = weight_sets.collect::<Result<_, TensorFileError>>()?;
         let masks = manifest
             .has_masks
@@ -342,6 +399,11 @@ impl Artifact {
         let lives =
             read_lives(&file, n_tables)?.ok_or_else(|| wrong("its lives are not those of rows"))?;
         assemble(folder, manifest, masks, weight_sets, lives)
+    }
+
+    /// Returns true if a model's folder holds its weights, and not only a delta.
+    pub fn has_weights(folder: &Path) -> bool {
+        folder.join(WEIGHTS).is_file()
     }
 
     /// Returns the BLAKE3 of the manifest, which identifies the model: the manifest holds the BLAKE3 of every tensor.
@@ -476,22 +538,22 @@ fn mask_name(task: usize, layer: usize) -> String {
     format!("mask.{task}.fc_{layer}")
 }
 
-/// Reads the weights of a member by its position.
-fn read_weights(
+/// Reads the table rows of all members, `[member][table]`.
+fn read_tables(
     file: &TensorFile,
-    member: usize,
+    n_members: usize,
     n_tables: usize,
-) -> Result<Weights, TensorFileError> {
-    let table = |t: usize| {
+) -> Result<Vec<Vec<SparseRows<f32>>>, TensorFileError> {
+    let table = |member: usize, t: usize| {
         Ok(SparseRows {
             ids: file.u32(&format!("member.{member}.table.{t}.ids"))?,
-            values: file.f32(&format!("member.{member}.table.{t}.values"))?,
+            values: file.f32_rows(&format!("member.{member}.table.{t}.values"))?,
         })
     };
-    Ok(Weights {
-        dense: file.f32(&format!("member.{member}.dense"))?,
-        tables: (0..n_tables).map(table).collect::<Result<_, _>>()?,
-    })
+    let members = 0..n_members;
+    members
+        .map(|member| (0..n_tables).map(|t| table(member, t)).collect())
+        .collect()
 }
 
 fn read_masks(

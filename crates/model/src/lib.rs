@@ -59,6 +59,7 @@ mod self_test;
 pub mod size;
 mod sparse_layouts;
 mod spec;
+mod storage;
 mod subnet;
 mod tables;
 pub mod tensor_file;
@@ -92,9 +93,10 @@ pub use scorer::{
 pub use self_test::SelfTest;
 pub use size::{Kept, NetworkSize};
 pub use spec::{FieldSpec, LayerUse, Spec, TableSpec};
+pub use storage::{RowValues, RowWriter, StorageError, TableStorage};
 pub use subnet::Subnet;
 pub use tables::{InitialRows, SlotRows, SlotRowsPart, SparseRows, Table, TableShare};
-pub use tensor_file::{Entry, PickedRows, TensorFile, TensorFileError, Values};
+pub use tensor_file::{Entry, FirstRows, TensorFile, TensorFileError, Values};
 pub use units::UnitOwners;
 pub use weights::Weights;
 pub use workspace::{

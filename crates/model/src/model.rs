@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 /// Tables, networks and masks. Forward and backward passes borrow the model; only an optimizer changes its weights.
 #[derive(Clone, Debug)]
-pub struct Model<R = f32> {
+pub struct Model<R: Real = f32> {
     spec: Arc<Spec>,
     networks: Vec<Network<R>>,
     masks: Option<Arc<Masks>>,

@@ -9,6 +9,7 @@ use crate::masks::TaskMask;
 use crate::networks;
 use crate::number::Real;
 use crate::spec::{FieldSpec, Spec};
+use crate::storage::StorageError;
 use crate::tables::Table;
 use crate::units::UnitOwners;
 use crate::weights::Weights;
@@ -96,7 +97,7 @@ impl DenseLayout {
 
 /// Tables, layers and heads that are trained together, for some of the tasks.
 #[derive(Clone, Debug)]
-pub struct Network<R = f32> {
+pub struct Network<R: Real = f32> {
     pub(crate) spec: Arc<Spec>,
     pub(crate) graph: Arc<Graph>,
     /// The tasks, by their number in the spec.
@@ -263,6 +264,32 @@ impl<R: Real> Network<R> {
     pub fn n_parameters(&self) -> usize {
         let tables = self.tables.iter().map(|table| table.n_rows() * table.dim());
         self.dense.len() + tables.sum::<usize>()
+    }
+}
+
+impl Network {
+    /// Returns a copy of the weights, of which the table rows lie where those of the tables do.
+    ///
+    /// # Errors
+    /// There, no more can be kept.
+    pub fn stored_weights(&self) -> Result<Weights, StorageError> {
+        let tables = self.tables.iter().map(Table::stored_rows);
+        Ok(Weights {
+            dense: self.dense.clone(),
+            tables: tables.collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// Restores weights for scoring: table rows that lie in a file are read there, and cannot be changed. Returns
+    /// `None` as [`Network::restore`] does.
+    #[must_use]
+    pub(crate) fn read_from(&mut self, weights: &Weights) -> Option<()> {
+        let fits =
+            weights.dense.len() == self.dense.len() && weights.tables.len() == self.tables.len();
+        fits.then_some(())?;
+        self.dense.copy_from_slice(&weights.dense);
+        let mut tables = self.tables.iter_mut().zip(&weights.tables);
+        tables.try_for_each(|(table, rows)| table.read_from(rows))
     }
 }
 

@@ -177,7 +177,7 @@ impl ResolvedIds {
 
 /// The fields of a batch with their resolved ids.
 #[derive(Clone, Copy)]
-pub(crate) struct Fields<'a, R> {
+pub(crate) struct Fields<'a, R: Real> {
     pub(crate) spec: &'a Spec,
     pub(crate) tables: &'a [Table<R>],
     pub(crate) batch: &'a Batch,

@@ -55,7 +55,7 @@ impl Scorer {
     /// Creates a scorer from an artifact; `None` if its weights are of another network.
     pub fn new(artifact: &Artifact) -> Option<Scorer> {
         let restore = |number: usize, network: &mut Network| {
-            network.restore(&artifact.weight_sets[number].weights)
+            network.read_from(&artifact.weight_sets[number].weights)
         };
         Scorer::assemble(artifact, |number, network| {
             restore(number, network).ok_or(())

@@ -7,6 +7,7 @@ mod shared_rows;
 mod slot_index;
 mod slot_rows;
 mod slots;
+mod stored_rows;
 mod table_share;
 mod zero_rows;
 
@@ -20,13 +21,14 @@ use zero_rows::ZeroRows;
 use crate::counter_rng::CounterRng;
 use crate::kernels::SimdLevel;
 use crate::number::Real;
+use crate::storage::{RowValues, TableStorage};
 use std::sync::Arc;
 
 /// An embedding table, `[rows, dim]`. Only initialised rows take memory, beside four bytes for each row. They are
 /// stored contiguously in the order of initialisation, so that frequent ids, which tend to come
 /// first, share pages and cache lines.
 #[derive(Clone, Debug)]
-pub struct Table<R> {
+pub struct Table<R: Real> {
     /// For each row, its slot in `rows`; 0, the row of zeros, until it is initialised.
     slots: Slots,
     /// The number of the row in each slot.
@@ -39,15 +41,17 @@ pub struct Table<R> {
     initial: Option<Arc<InitialRows>>,
     /// The rows that the table holds; `None`: all.
     share: Option<TableShare>,
+    /// Where its vectors lie.
+    storage: TableStorage,
 }
 
 /// The initialised rows of a table, which are the rows that are saved.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct SparseRows<R> {
+#[derive(Clone, Debug, PartialEq)]
+pub struct SparseRows<R: Real> {
     /// Row numbers, ascending.
     pub ids: Vec<u32>,
     /// Their vectors, `[ids, dim]`.
-    pub values: Vec<R>,
+    pub values: RowValues<R>,
 }
 
 impl<R: Real> Table<R> {
@@ -63,7 +67,19 @@ impl<R: Real> Table<R> {
             level: SimdLevel::best(),
             initial: None,
             share: None,
+            storage: TableStorage::Memory,
         }
+    }
+
+    /// Makes the vectors lie in a storage. The rows that the table has are taken out.
+    pub fn store_in(&mut self, storage: &TableStorage) {
+        self.storage = storage.clone();
+        self.clear();
+    }
+
+    /// Returns where its vectors lie.
+    pub fn storage(&self) -> &TableStorage {
+        &self.storage
     }
 
     /// Makes rows that are initialised from now on begin at these vectors, where they have one.
@@ -232,18 +248,16 @@ impl<R: Real> Table<R> {
         direct.chain(hashed)
     }
 
-    /// Returns a copy of the initialised rows.
+    /// Returns a copy of the initialised rows, in memory.
     pub fn sparse_rows(&self) -> SparseRows<R> {
-        let n_initialised = self.n_initialised();
-        let mut rows = SparseRows {
-            ids: Vec::with_capacity(n_initialised),
-            values: Vec::with_capacity(n_initialised * self.dim()),
-        };
-        for id in self.initialised_ids() {
-            rows.ids.push(id);
-            rows.values.extend_from_slice(self.row(id));
+        let ids: Vec<u32> = self.initialised_ids().collect();
+        let mut values = Vec::with_capacity(ids.len() * self.dim());
+        ids.iter()
+            .for_each(|&id| values.extend_from_slice(self.row(id)));
+        SparseRows {
+            ids,
+            values: values.into(),
         }
-        rows
     }
 
     /// Replaces the initialised rows by `rows`, or by those of them that belong to the table's share. Returns `None`,
@@ -267,18 +281,20 @@ impl<R: Real> Table<R> {
         self.add_initialised(ids, values)
     }
 
-    /// Adds initialised rows to the table as [`Table::restore_initialised`] does, beside those that it has, none of which
-    /// may be among them.
+    /// Adds initialised rows to the table as [`Table::restore_initialised`] does, in any order, beside those that it has,
+    /// none of which may be among them. Returns `None` if they do not fit; some may then be added.
     #[must_use]
     pub fn add_initialised(
         &mut self,
         ids: &[u32],
         mut values: impl ExactSizeIterator<Item = R>,
     ) -> Option<()> {
-        let is_new = |&id: &u32| !self.is_initialised(id);
-        (self.fits(ids, values.len()) && ids.iter().all(is_new)).then_some(())?;
+        let is_row = |&id: &u32| (id as usize) < self.n_rows();
+        let fits = values.len() == ids.len() * self.dim() && ids.iter().all(is_row);
+        fits.then_some(())?;
         for &id in ids {
             if self.owns(id) {
+                (!self.is_initialised(id)).then_some(())?;
                 let row = self.add(id).iter_mut();
                 row.zip(&mut values).for_each(|(to, from)| *to = from);
             } else {
@@ -308,7 +324,16 @@ impl<R: Real> Table<R> {
     pub fn clear(&mut self) {
         self.slots.clear();
         self.ids.truncate(1);
-        self.rows = SlotRows::new(self.dim(), self.n_rows());
+        self.rows = SlotRows::new_in(&self.storage, self.dim(), self.n_rows());
+    }
+}
+
+impl<R: Real> Default for SparseRows<R> {
+    fn default() -> SparseRows<R> {
+        SparseRows {
+            ids: Vec::new(),
+            values: RowValues::default(),
+        }
     }
 }
 
@@ -372,7 +397,7 @@ mod tests {
         assert_eq!(other.row(5), [0.0; 3]);
         let wrong = SparseRows {
             ids: vec![100],
-            values: vec![0.0; 3],
+            values: vec![0.0; 3].into(),
         };
         assert_eq!(other.restore(&wrong), None);
         assert_eq!(other.sparse_rows(), rows);

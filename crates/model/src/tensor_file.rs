@@ -31,14 +31,17 @@ mod values;
 
 pub use error::TensorFileError;
 pub use replace::Draft;
-pub use values::{PickedRows, Values};
+pub use values::{FirstRows, Values};
 
+use crate::storage::{MappedBytes, RowValues};
 use header::{FilePlan, check_header, hash_key};
 use replace::replace;
 use safetensors::tensor::{Dtype, Metadata, SafeTensors, TensorInfo};
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A named tensor to write.
 #[derive(Clone, Debug)]
@@ -80,11 +83,29 @@ pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), TensorFileError> {
     replace(path, |file| file.write_all(bytes))
 }
 
-/// A safetensors file in memory, with verified checksums.
+/// The bytes of a file.
+#[derive(Clone, Debug)]
+enum Bytes {
+    Read(Vec<u8>),
+    Mapped(Arc<MappedBytes>),
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Bytes::Read(bytes) => bytes,
+            Bytes::Mapped(bytes) => bytes,
+        }
+    }
+}
+
+/// A safetensors file in memory, or mapped into it, with verified checksums.
 #[derive(Clone, Debug)]
 pub struct TensorFile {
     path: PathBuf,
-    bytes: Vec<u8>,
+    bytes: Bytes,
     header: Metadata,
     /// The offset of the tensors in `bytes`.
     data_start: usize,
@@ -101,10 +122,26 @@ impl TensorFile {
             path: path.into(),
             source,
         })?;
-        TensorFile::parse(path, bytes)
+        TensorFile::parse(path, Bytes::Read(bytes))
     }
 
-    fn parse(path: &Path, bytes: Vec<u8>) -> Result<TensorFile, TensorFileError> {
+    /// Maps a file written by [`write()`], and verifies all checksums. It takes memory only as long as the system has
+    /// no other use for it, so it may be larger. It must not be overwritten meanwhile; [`write()`] replaces it by
+    /// another file, which is safe.
+    ///
+    /// # Errors
+    /// Those of [`TensorFile::read`].
+    pub fn map(path: &Path) -> Result<TensorFile, TensorFileError> {
+        let unreadable = |source| TensorFileError::Unreadable {
+            path: path.into(),
+            source,
+        };
+        let map = fs::File::open(path).and_then(|file| MappedBytes::new(&file));
+        let map = map.map_err(unreadable)?;
+        TensorFile::parse(path, Bytes::Mapped(Arc::new(map)))
+    }
+
+    fn parse(path: &Path, bytes: Bytes) -> Result<TensorFile, TensorFileError> {
         let damaged = |problem| TensorFileError::Damaged {
             path: path.into(),
             problem,
@@ -163,6 +200,22 @@ impl TensorFile {
     /// There is no such tensor, or it has another type.
     pub fn f32(&self, name: &str) -> Result<Vec<f32>, TensorFileError> {
         self.values(name, Dtype::F32, f32::from_le_bytes)
+    }
+
+    /// Returns the values of a tensor of `f32`, row-major: of a mapped file without a copy.
+    ///
+    /// # Errors
+    /// There is no such tensor, or it has another type.
+    pub fn f32_rows(&self, name: &str) -> Result<RowValues<f32>, TensorFileError> {
+        let values = self.f32_values(name)?;
+        if let (Bytes::Mapped(bytes), true) = (&self.bytes, cfg!(target_endian = "little")) {
+            let (start, end) = self.info(name)?.data_offsets;
+            let range = self.data_start + start..self.data_start + end;
+            if let Some(values) = RowValues::in_file(bytes, range) {
+                return Ok(values);
+            }
+        }
+        Ok(values.collect())
     }
 
     /// Iterates over the values of a tensor of `f32`, without a copy.

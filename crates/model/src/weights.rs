@@ -5,7 +5,7 @@ use crate::tables::SparseRows;
 
 /// The weights of a network, in the form in which they are saved.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Weights<R = f32> {
+pub struct Weights<R: Real = f32> {
     /// Parameters of layers and heads.
     pub dense: Vec<R>,
     /// The initialised rows of each table.
@@ -20,6 +20,10 @@ impl<R: Real> Weights<R> {
             let width = rows.values.len() / rows.ids.len().max(1);
             let is_kept = |row: &usize| !is_gone(table, rows.ids[*row]);
             let kept: Vec<usize> = (0..rows.ids.len()).filter(is_kept).collect();
+            if kept.len() == rows.ids.len() {
+                // Values in a file stay there.
+                return rows.clone();
+            }
             let values = kept
                 .iter()
                 .flat_map(|&row| &rows.values[row * width..(row + 1) * width]);

@@ -6,6 +6,8 @@ mod calibration;
 mod delta;
 #[path = "artifact/manifest.rs"]
 mod manifest;
+#[path = "artifact/shards.rs"]
+mod shards;
 
 use ncs_features::{
     Batch, Block, Column, Field, FieldIds, HashFunction, IdSpace, Pooling, Schema, Table, Values,

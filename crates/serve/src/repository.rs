@@ -68,6 +68,8 @@ pub trait Watcher: Send + Sync {
 pub struct Repository {
     sources: BTreeMap<Arc<str>, PathBuf>,
     precision: Precision,
+    /// True if tables stay in their files.
+    maps_tables: bool,
     contexts: Option<Arc<ContextCache>>,
     registry: Registry,
     watcher: Box<dyn Watcher>,
@@ -122,6 +124,7 @@ impl Repository {
             retired,
             sources: by_name,
             precision,
+            maps_tables: false,
             contexts: None,
             registry: Registry::default(),
             watcher,
@@ -134,6 +137,15 @@ impl Repository {
     pub fn with_context_cache(self, cache: Arc<ContextCache>) -> Repository {
         Repository {
             contexts: Some(cache),
+            ..self
+        }
+    }
+
+    /// Returns the repository, whose versions leave the vectors of tables in their files ([`Version::map`]). A version with
+    /// all its weights is read from these, and not made from its delta, whose rows would be in memory.
+    pub fn with_mapped_tables(self) -> Repository {
+        Repository {
+            maps_tables: true,
             ..self
         }
     }

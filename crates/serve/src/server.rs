@@ -52,6 +52,8 @@ pub struct Settings {
     pub api_keys: Option<ApiKeys>,
     /// Precision of scoring.
     pub precision: Precision,
+    /// Leaves the vectors of tables in their files, which are mapped.
+    pub map_tables: bool,
     /// Memory in bytes of the contexts of recent requests; `None`: none are kept.
     pub context_cache: Option<usize>,
     /// Number of worker threads.
@@ -240,6 +242,10 @@ fn start_service(settings: Settings) -> Result<Arc<Service>, ServeError> {
     let telemetry = settings.telemetry;
     let watcher = Box::new(MetricsWatcher(telemetry.clone()));
     let repository = Repository::new(settings.models, settings.precision, watcher)?;
+    let repository = match settings.map_tables {
+        true => repository.with_mapped_tables(),
+        false => repository,
+    };
     let repository = match settings.context_cache {
         Some(n_bytes) => repository.with_context_cache(Arc::new(ContextCache::new(n_bytes))),
         None => repository,

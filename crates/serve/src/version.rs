@@ -133,7 +133,30 @@ impl Version {
         number: u64,
         precision: Precision,
     ) -> Result<Version, VersionError> {
-        let artifact = Artifact::read(folder)?;
+        Version::opened(Artifact::read(folder)?, folder, model, number, precision)
+    }
+
+    /// Makes the version as [`Version::load`] does, but leaves the vectors of tables in the file of the weights, which is
+    /// mapped: memory may be smaller than the tables, and scores are the same.
+    ///
+    /// # Errors
+    /// Those of [`Version::load`].
+    pub fn map(
+        folder: &Path,
+        model: &Arc<str>,
+        number: u64,
+        precision: Precision,
+    ) -> Result<Version, VersionError> {
+        Version::opened(Artifact::map(folder)?, folder, model, number, precision)
+    }
+
+    fn opened(
+        artifact: Artifact,
+        folder: &Path,
+        model: &Arc<str>,
+        number: u64,
+        precision: Precision,
+    ) -> Result<Version, VersionError> {
         let hash = Artifact::hash(folder)?;
         let scorer = Scorer::new(&artifact).ok_or_else(|| VersionError::Weights {
             folder: folder.to_owned(),

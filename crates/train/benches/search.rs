@@ -139,6 +139,9 @@ fn plan() -> TrainPlan {
         refit: false,
         checkpoint_steps: 1000,
         rank_tables: ncs_train::RankTables::Replicated,
+        model_files: ncs_train::ModelFiles::Whole,
+        table_storage: ncs_train::StorageKind::Memory,
+        table_folder: None,
         search: SearchPlan {
             density_by_snr: false,
             candidates: vec![],

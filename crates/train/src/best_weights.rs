@@ -4,7 +4,7 @@
 use crate::phase::Phase;
 use crate::plan::Keep;
 use crate::predict::ValidationScore;
-use ncs_model::{Model, Weights};
+use ncs_model::{Model, StorageError, Weights};
 use std::sync::Arc;
 
 /// The sets of weights that a training keeps.
@@ -60,15 +60,18 @@ impl BestWeights {
 
     /// Keeps the weights in the slots whose tasks validate better than before. Returns, for each task of the schema,
     /// whether its slot improved.
+    ///
+    /// # Errors
+    /// The storage of the tables is full.
     pub(crate) fn keep_best(
         &mut self,
         scores: &[Option<ValidationScore>],
         step: u64,
         model: &Model,
-    ) -> Vec<bool> {
+    ) -> Result<Vec<bool>, StorageError> {
         let mut improved = vec![false; scores.len()];
         if !self.compares {
-            return improved;
+            return Ok(improved);
         }
         let mut fresh: Vec<Option<Arc<Weights>>> = vec![None; model.networks().len()];
         for slot in &mut self.slots {
@@ -83,29 +86,42 @@ impl BestWeights {
             }
             slot.tasks.iter().for_each(|&task| improved[task] = true);
             let weights = slot.networks.iter().map(|&network| {
-                let copy = || Arc::new(model.network(network).weights());
-                fresh[network].get_or_insert_with(copy).clone()
+                if let Some(copy) = &fresh[network] {
+                    return Ok(copy.clone());
+                }
+                let copy = Arc::new(model.network(network).stored_weights()?);
+                Ok(fresh[network].insert(copy).clone())
             });
             slot.best = Some(Best {
                 selection_score,
                 step,
-                weights: weights.collect(),
+                weights: weights.collect::<Result<_, StorageError>>()?,
             });
         }
-        improved
+        Ok(improved)
     }
 
     /// Keeps the weights of the slots that are due after this step, where `keep_at` has the step of each.
-    pub(crate) fn keep_due(&mut self, keep_at: &[u64], step: u64, model: &Model) {
+    ///
+    /// # Errors
+    /// The storage of the tables is full.
+    pub(crate) fn keep_due(
+        &mut self,
+        keep_at: &[u64],
+        step: u64,
+        model: &Model,
+    ) -> Result<(), StorageError> {
         let due = self.slots.iter_mut().zip(keep_at);
         for (slot, _) in due.filter(|(_, at)| **at == step) {
-            let copy = |&network: &usize| Arc::new(model.network(network).weights());
+            let copy = |&network: &usize| model.network(network).stored_weights().map(Arc::new);
+            let weights = slot.networks.iter().map(copy);
             slot.best = Some(Best {
                 selection_score: 0.0,
                 step,
-                weights: slot.networks.iter().map(copy).collect(),
+                weights: weights.collect::<Result<_, _>>()?,
             });
         }
+        Ok(())
     }
 
     /// Returns the kept weights of a slot; `None` if the training keeps its final weights.

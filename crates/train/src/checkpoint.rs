@@ -2,7 +2,8 @@
 //! the table rows in a file of each rank.
 //!
 //! Writing needs memory for one buffer only: tensors are not copied, and embedding tables are written without uninitialised
-//! rows. Resuming reads the whole file, then fills tables and moments from it.
+//! rows, in the order in which they lie. Resuming reads the whole file, or maps it where tables are in files, then fills
+//! tables and moments from it.
 
 mod shards;
 mod tables;
@@ -15,13 +16,13 @@ use crate::optim::{NetworkState, Optimizers};
 use crate::progress::Progress;
 use crate::ranks::Ranks;
 use crate::tensors::{Tensors, read};
-use ncs_model::{Model, Network, Table, TensorFile, Weights};
+use ncs_model::{Model, Network, Table, TableStorage, TensorFile, Weights};
 use serde::{Deserialize, Serialize};
 use shards::ShardSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
-use tables::{KeptRows, SeenRows};
+use tables::KeptRows;
 
 /// Contents of a training's checkpoint.
 pub(crate) struct Checkpointed<'t> {
@@ -77,6 +78,8 @@ pub(crate) struct Saved {
     pub(crate) time: Option<SystemTime>,
     file: TensorFile,
     state: SavedState,
+    /// Where rows of kept weights go.
+    storage: TableStorage,
 }
 
 impl Saved {
@@ -149,14 +152,12 @@ fn add_network<'a>(
 
 /// What a checkpoint holds, found before it is written.
 struct Contents {
-    seen: Vec<Vec<SeenRows>>,
     kept: Vec<Arc<Weights>>,
 }
 
 impl Contents {
     fn of(training: &Checkpointed<'_>) -> Contents {
         Contents {
-            seen: SeenRows::of_model(training.model),
             kept: unique_weights(&training.best.slots),
         }
     }
@@ -185,9 +186,9 @@ impl Contents {
     /// Adds the table rows.
     fn add_rows<'a>(&'a self, training: &'a Checkpointed<'_>, tensors: &mut Tensors<'a>) {
         let states = &training.optimizers.networks;
-        let networks = training.model.networks().iter().zip(states).zip(&self.seen);
-        for (t, (of_network, seen)) in networks.enumerate() {
-            tables::add_rows(tensors, t, of_network, seen);
+        let networks = training.model.networks().iter().zip(states);
+        for (t, of_network) in networks.enumerate() {
+            tables::add_rows(tensors, t, of_network);
         }
         for (i, weights) in self.kept.iter().enumerate() {
             tensors.rows(&format!("best.{i}"), weights);
@@ -277,12 +278,16 @@ pub(crate) fn save(
     ranks.on_first(|| contents.write(training, path, owner, Some(&shards)))
 }
 
-/// The checkpoint at `path`, if there is one of this run and phase.
-pub(crate) fn open(path: &Path, run: &str, phase: &str) -> Result<Option<Saved>, TrainError> {
+/// The checkpoint at `path`, if there is one of this run and phase; mapped where the storage is in files.
+pub(crate) fn open(
+    path: &Path,
+    (run, phase): (&str, &str),
+    storage: &TableStorage,
+) -> Result<Option<Saved>, TrainError> {
     if !path.exists() {
         return Ok(None);
     }
-    let file = read(path)?;
+    let file = read(path, storage)?;
     if file.metadata("run") != Some(run) || file.metadata("phase") != Some(phase) {
         return Ok(None);
     }
@@ -298,12 +303,13 @@ pub(crate) fn open(path: &Path, run: &str, phase: &str) -> Result<Option<Saved>,
         path: path.to_owned(),
         file,
         state,
+        storage: storage.clone(),
     }))
 }
 
 /// The checkpoint at `path` of whatever run and phase, if there is one of this version.
-pub(crate) fn open_any(path: &Path) -> Option<Saved> {
-    let file = TensorFile::read(path).ok()?;
+pub(crate) fn open_any(path: &Path, storage: &TableStorage) -> Option<Saved> {
+    let file = read(path, storage).ok()?;
     (file.metadata("format") == Some(FORMAT)).then_some(())?;
     let state = serde_json::from_str(file.metadata("state")?).ok()?;
     Some(Saved {
@@ -311,6 +317,7 @@ pub(crate) fn open_any(path: &Path) -> Option<Saved> {
         path: path.to_owned(),
         file,
         state,
+        storage: storage.clone(),
     })
 }
 
@@ -357,15 +364,16 @@ pub(crate) fn restore(
     }
     let spec = training.model.spec();
     let (n_tables, dim, n_kept) = (spec.tables.len(), spec.plan.dim, saved.state.n_weights);
-    let mut rows = KeptRows::new(n_kept, n_tables, dim);
+    let mut rows = KeptRows::new([n_kept, n_tables, dim], &saved.storage);
     let share = ranks.table_share();
     saved.each_table_file(share, |file| {
         let restored = tables::restore_rows(training.model, training.optimizers, file)?;
+        saved.storage.check()?;
         restored.ok_or_else(other)?;
         rows.add(file, share)?.ok_or_else(other)
     })?;
     let dense = (0..n_kept).map(|i| saved.file.f32(&format!("best.{i}.dense")));
-    let kept = rows.weights(dense.collect::<Result<_, _>>()?);
+    let kept = rows.weights(dense.collect::<Result<_, _>>()?)?;
     for (slot, best) in training.best.slots.iter_mut().zip(&saved.state.best) {
         let best = best.as_ref().map(|best| {
             let weights = best.weights.iter().map(|&i| kept.get(i).cloned());
@@ -426,7 +434,7 @@ mod tests {
         let pairs = pairs.iter().chain(format);
         let metadata = pairs.map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
         tensor_file::write(&path, &[], &metadata.collect()).unwrap();
-        open(&path, "r", "train")
+        open(&path, ("r", "train"), &TableStorage::Memory)
     }
 
     #[test]

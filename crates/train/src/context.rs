@@ -11,7 +11,7 @@ use crate::plan::TrainPlan;
 use crate::ranks::Ranks;
 use crate::trainer::TrainerContext;
 use ncs_features::{LabelCounts, Schema, Task, TaskCounts};
-use ncs_model::{CounterRng, InitialRows, Model, Spec};
+use ncs_model::{CounterRng, InitialRows, Model, Spec, TableStorage};
 use ncs_readers::batches::{BatchPlan, Rows};
 use ncs_readers::cache::Cache;
 use std::path::Path;
@@ -58,6 +58,8 @@ pub(crate) struct SearchContext<'a> {
     pub(crate) moments: Option<&'a EarlierMoments>,
     /// This process among those of the run.
     pub(crate) ranks: Ranks<'a>,
+    /// Where tables lie.
+    pub(crate) storage: TableStorage,
 }
 
 impl SearchContext<'_> {
@@ -69,6 +71,14 @@ impl SearchContext<'_> {
     /// A model with the initial weights of a seed, or those of the earlier model.
     pub(crate) fn initial(&self, seed: u64) -> Model {
         let mut model = Model::new(self.spec.clone(), CounterRng::new(seed, "initial weights"));
+        if self.storage.is_in_files() {
+            for t in 0..model.networks().len() {
+                let tables = &mut model.network_mut(t).tables;
+                tables
+                    .iter_mut()
+                    .for_each(|table| table.store_in(&self.storage));
+            }
+        }
         self.ranks.share_tables(&mut model);
         let rates = rates(&self.bias_counts.tasks, self.schema, &self.spec);
         for t in 0..model.networks().len() {
@@ -107,6 +117,7 @@ impl SearchContext<'_> {
             smoothings: &self.smoothings,
             moments: self.moments,
             ranks: self.ranks,
+            storage: &self.storage,
         }
     }
 

@@ -1,7 +1,7 @@
 //! Errors of training.
 
 use ncs_collective::CollectiveError;
-use ncs_model::TensorFileError;
+use ncs_model::{StorageError, TensorFileError};
 use ncs_readers::cache::CacheError;
 use std::path::{Path, PathBuf};
 
@@ -133,6 +133,9 @@ pub enum TrainError {
         /// Value on `rank`.
         other: String,
     },
+    /// Table rows cannot be kept in files.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
     /// Threads could not be started.
     #[error("cannot start {threads} worker threads: {reason}; lower `threads`")]
     Threads {

@@ -56,10 +56,10 @@ pub use lifetimes::{Age, Evicted, Eviction, Lifetime};
 pub use optimizer::{Optimizer, OptimizerKind};
 pub use plan::{
     Balance, CommonUnits, Control, Decay, Keep, Pick, RateReaders, Rewind, Schedule, SearchKind,
-    SearchPlan, Shrinkage, StepPrecision, Steps, TrainPlan,
+    SearchPlan, Shrinkage, StepPrecision, Steps, StorageKind, TrainPlan,
 };
 pub use progress::ValidationRecord;
-pub use rank_tables::RankTables;
+pub use rank_tables::{ModelFiles, RankTables};
 pub use refit::RefitRows;
 pub use run::{Run, Trained, check_labels, label_problems};
 pub use search::{LevelResult, TaskSearch, TriedUnits, UnitChoice};

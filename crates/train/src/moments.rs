@@ -9,7 +9,7 @@ use crate::error::TrainError;
 use crate::optim::Optimizers;
 use crate::plan::TrainPlan;
 use ncs_model::artifact::Artifact;
-use ncs_model::{Masks, Model, SlotRows, Table, TensorFile};
+use ncs_model::{Masks, Model, SlotRows, Table, TableStorage, TensorFile};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -38,12 +38,13 @@ impl EarlierMoments {
         earlier: &Earlier,
         run: &Path,
         plan: &TrainPlan,
+        storage: &TableStorage,
     ) -> Result<EarlierMoments, String> {
         let weights = hashes_of_weights(&earlier.artifact);
         let mut reason = format!("{} holds no checkpoint of this model", run.display());
         for name in CHECKPOINTS {
             let path = run.join(name);
-            let Some(saved) = checkpoint::open_any(&path) else {
+            let Some(saved) = checkpoint::open_any(&path, storage) else {
                 continue;
             };
             if !weights.iter().all(|hash| saved.has_weights(hash)) {

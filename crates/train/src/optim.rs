@@ -86,7 +86,7 @@ impl<R: Real> Moments<R> {
 
 /// The state of one network's optimizer.
 #[derive(Clone, Debug)]
-pub struct NetworkState<R = f32> {
+pub struct NetworkState<R: Real = f32> {
     /// Of layers and heads.
     pub dense: Moments<R>,
     /// Of each table.
@@ -100,7 +100,7 @@ pub struct NetworkState<R = f32> {
 
 /// The optimizers of all networks of a model.
 #[derive(Clone, Debug)]
-pub struct Optimizers<R = f32> {
+pub struct Optimizers<R: Real = f32> {
     settings: OptimSettings,
     /// One for each network.
     pub networks: Vec<NetworkState<R>>,

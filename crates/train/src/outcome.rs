@@ -65,34 +65,41 @@ struct KeptNetwork {
 
 impl Outcome {
     /// Returns the kept weights of a trainer; its final weights if none were kept.
-    pub(crate) fn of(context: &SearchContext<'_>, mut trainer: Trainer<'_>) -> Outcome {
+    ///
+    /// # Errors
+    /// The storage of the tables is full.
+    pub(crate) fn of(
+        context: &SearchContext<'_>,
+        mut trainer: Trainer<'_>,
+    ) -> Result<Outcome, TrainError> {
         let last = trainer.progress.step;
         let slots = trainer.best.slots.iter().map(|slot| {
             let best = trainer.best.kept(slot);
             let network = |(place, &network): (usize, &usize)| {
                 let found = trainer.model.network(network);
                 let own = found.tasks.iter().filter(|task| slot.tasks.contains(task));
-                KeptNetwork {
+                Ok(KeptNetwork {
                     network,
                     tasks: own.copied().collect(),
                     weights: match best {
                         Some(best) => best.weights[place].clone(),
-                        None => Arc::new(found.weights()),
+                        None => Arc::new(found.stored_weights()?),
                     },
-                }
+                })
             };
-            Kept {
+            let networks = slot.networks.iter().enumerate().map(network);
+            Ok(Kept {
                 tasks: slot.tasks.clone(),
                 step: best.map_or(last, |best| best.step),
-                networks: slot.networks.iter().enumerate().map(network).collect(),
-            }
+                networks: networks.collect::<Result<_, TrainError>>()?,
+            })
         });
-        Outcome {
-            kept: slots.collect(),
+        Ok(Outcome {
+            kept: slots.collect::<Result<_, TrainError>>()?,
             training: context.training(&trainer.phase, last),
             phase: trainer.phase.clone(),
             history: std::mem::take(&mut trainer.progress.history),
-        }
+        })
     }
 }
 
@@ -111,7 +118,8 @@ pub(crate) fn artifact<'k>(
         kept.tasks.iter().for_each(|&task| of_task[task] = member);
     }
     for set in &mut weight_sets {
-        set.weights = context.ranks.whole(&context.spec, &set.weights)?;
+        let ranks = context.ranks;
+        set.weights = ranks.whole(&context.spec, &set.weights, &context.storage)?;
     }
     Ok(Artifact {
         masks,

@@ -7,10 +7,11 @@ use crate::id_dropout::IdDropoutPlan;
 use crate::lifetimes::Lifetime;
 use crate::optimizer::Optimizer;
 use crate::product_loss::ProductLoss;
-use crate::rank_tables::RankTables;
+use crate::rank_tables::{ModelFiles, RankTables};
 use crate::taken::KappaPlan;
 use ncs_model::Masks;
 use serde::{Deserialize, Serialize, Serializer};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 fn is_zero(x: &f32) -> bool {
@@ -89,6 +90,15 @@ pub struct TrainPlan {
     /// PCGrad, by rounding.
     #[serde(skip_serializing_if = "RankTables::are_replicated")]
     pub rank_tables: RankTables,
+    /// Files of the table rows of the model of several ranks.
+    #[serde(skip)]
+    pub model_files: ModelFiles,
+    /// Where tables lie. It changes nothing in the model.
+    #[serde(skip)]
+    pub table_storage: StorageKind,
+    /// Folder for tables in files; `None`: that of the run.
+    #[serde(skip)]
+    pub table_folder: Option<PathBuf>,
     /// The mask search, for `sparse_sharing`.
     pub search: SearchPlan,
     /// Lifetimes of table rows. They act on the model that training goes on from.
@@ -143,6 +153,19 @@ pub enum Shrinkage {
     /// Chosen on validation rows, task by task: the training runs twice, with each of the two, and a task's weights are those of
     /// "all" where these validate better by more than two standard errors. Takes twice the time.
     Validated,
+}
+
+/// Where a training keeps the rows of its tables, with their optimizer moments and the copies that validation chooses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "settings", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum StorageKind {
+    /// In memory.
+    #[default]
+    Memory,
+    /// In temporary files that are mapped into memory, of which the system keeps the most used pages there: tables may be
+    /// larger than memory. The model is the same.
+    File,
 }
 
 /// Precision of the products of the network's layers in training; weights, sums and all else are of single precision.

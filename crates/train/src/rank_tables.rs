@@ -15,6 +15,18 @@ pub enum RankTables {
     Sharded,
 }
 
+/// Files of the table rows of a model that several processes have trained.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "settings", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum ModelFiles {
+    /// One with all rows.
+    #[default]
+    Whole,
+    /// One of each process, with the rows that a hash of their ids gives it.
+    Sharded,
+}
+
 impl RankTables {
     /// Returns true if every process holds all rows.
     pub(crate) fn are_replicated(&self) -> bool {

@@ -70,6 +70,7 @@ pub(crate) fn run(
         earlier: context.earlier,
         moments: context.moments,
         ranks: context.ranks,
+        storage: context.storage.clone(),
     };
     let mut trainings = Vec::new();
     let mut kept: Vec<Option<Kept>> = vec![None; first.of_slot.len()];
@@ -88,7 +89,7 @@ pub(crate) fn run(
         let trainer_context = again.trainer_context();
         let mut trainer = Trainer::new(&trainer_context, phase, start.model(&again))?;
         trainer.run(listener)?;
-        let mut outcome = Outcome::of(&again, trainer);
+        let mut outcome = Outcome::of(&again, trainer)?;
         for slot in own.into_iter().rev() {
             kept[slot] = Some(outcome.kept.remove(slot));
         }

@@ -12,7 +12,7 @@ use crate::lifetimes;
 use crate::moments::EarlierMoments;
 use crate::outcome::{self, Start};
 use crate::phase::Phase;
-use crate::plan::{Keep, Pick, SearchKind, Shrinkage, TrainPlan};
+use crate::plan::{Keep, Pick, SearchKind, Shrinkage, StorageKind, TrainPlan};
 use crate::progress::ValidationRecord;
 use crate::rank_tables::RankTables;
 use crate::ranks::{Ranks, in_words};
@@ -24,7 +24,7 @@ use ncs_collective::{Collective, Metered, Solo};
 use ncs_features::{LabelCounts, Objective, Schema, Task, TaskCounts};
 use ncs_model::artifact::{Ancestor, Artifact};
 use ncs_model::kernels::SimdLevel;
-use ncs_model::{InitialRows, NetworkPlan, Spec, tensor_file};
+use ncs_model::{InitialRows, NetworkPlan, Spec, TableStorage, tensor_file};
 use ncs_readers::batches::Rows;
 use ncs_readers::cache::Cache;
 use serde::Serialize;
@@ -114,7 +114,8 @@ impl Run<'_> {
             self.train.label_counts(),
             valid,
         )?;
-        let (moments, told) = self.moments();
+        let storage = self.storage()?;
+        let (moments, told) = self.moments(&storage);
         if let Some(told) = &told {
             listener.on_event(&Event::Noted { text: told });
         }
@@ -128,8 +129,10 @@ impl Run<'_> {
             threads,
             reason: error.to_string(),
         })?;
-        let trained =
-            pool.install(|| self.search_and_train(ranks, &identity, moments.as_ref(), listener))?;
+        let trained = pool.install(|| {
+            let context = self.context(ranks, &identity, moments.as_ref(), storage)?;
+            self.search_and_train(&context, listener)
+        })?;
         if ranks.n_ranks() > 1 {
             let text = in_words(metered.traffic(), begun.elapsed());
             listener.on_event(&Event::Noted { text: &text });
@@ -141,14 +144,14 @@ impl Run<'_> {
     }
 
     /// Returns the optimizer moments to go on with, and what is told about them.
-    fn moments(&self) -> (Option<EarlierMoments>, Option<String>) {
+    fn moments(&self, storage: &TableStorage) -> (Option<EarlierMoments>, Option<String>) {
         let Some(earlier) = self.earlier else {
             return (None, None);
         };
         let Some(run) = &earlier.run else {
             return (None, Some("optimizer moments start anew".to_owned()));
         };
-        match EarlierMoments::find(earlier, run, self.plan) {
+        match EarlierMoments::find(earlier, run, self.plan, storage) {
             Ok(moments) => {
                 let path = moments.path().display().to_string();
                 (
@@ -162,36 +165,28 @@ impl Run<'_> {
 
     fn search_and_train(
         &self,
-        ranks: Ranks<'_>,
-        identity: &str,
-        moments: Option<&EarlierMoments>,
+        context: &SearchContext<'_>,
         listener: &mut (dyn Listener + Send),
     ) -> Result<Trained, TrainError> {
-        let context = self.context(ranks, identity, moments)?;
         let (mut searches, mut agreements) = (Vec::new(), Vec::new());
         let (mut units, mut start) = (None, Start::default());
         if self.network.kind.has_masks() {
-            let found = search::run(&context, listener)?;
+            let found = search::run(context, listener)?;
             start.masks = Some(Arc::new(found.masks));
             start.weights = Some(found.start);
             (searches, agreements) = (found.searches, found.agreements);
             units = found.units;
         }
-        let chosen = shrinkage::train(
-            &context,
-            self.schema,
-            &start,
-            &self.phase(&context),
-            listener,
-        )?;
-        let mut trainings = search::trainings(&context, &searches);
+        let chosen =
+            shrinkage::train(context, self.schema, &start, &self.phase(context), listener)?;
+        let mut trainings = search::trainings(context, &searches);
         let variants = chosen.variants.iter();
         trainings.extend(variants.map(|variant| variant.outcome.training.clone()));
         let masks = start.masks.clone();
-        let mut artifact = outcome::artifact(&context, self.schema, masks, chosen.kept())?;
+        let mut artifact = outcome::artifact(context, self.schema, masks, chosen.kept())?;
         let mut before = None;
         if let Some(rows) = self.refit.filter(|_| self.plan.refit) {
-            let (again, more) = refit::run(&context, rows, &start, &chosen, listener)?;
+            let (again, more) = refit::run(context, rows, &start, &chosen, listener)?;
             trainings.extend(more);
             before = Some(std::mem::replace(&mut artifact, again));
         }
@@ -222,6 +217,7 @@ impl Run<'_> {
         ranks: Ranks<'a>,
         identity: &'a str,
         moments: Option<&'a EarlierMoments>,
+        storage: TableStorage,
     ) -> Result<SearchContext<'a>, TrainError> {
         let id_dropout =
             IdDropout::measure(self.plan.id_dropout, self.schema, self.train, self.valid)?;
@@ -263,7 +259,18 @@ impl Run<'_> {
             earlier: self.earlier,
             moments,
             ranks,
+            storage,
         })
+    }
+
+    /// Returns where tables lie.
+    fn storage(&self) -> Result<TableStorage, TrainError> {
+        if self.plan.table_storage == StorageKind::Memory {
+            return Ok(TableStorage::Memory);
+        }
+        let folder = self.plan.table_folder.as_deref().unwrap_or(self.folder);
+        crate::tensors::create_folder(folder)?;
+        Ok(TableStorage::in_folder(folder))
     }
 
     /// Returns the earlier trainings, oldest first, and the model from which this one continues.
@@ -336,6 +343,8 @@ impl Run<'_> {
         ranks.check_same("settings, rows or number of threads", identity)?;
         let tables = format!("{:?}", self.plan.rank_tables).to_lowercase();
         ranks.check_same("distributed.tables", &tables)?;
+        let storage = format!("{:?}", self.plan.table_storage).to_lowercase();
+        ranks.check_same("training.table_storage", &storage)?;
         // The same sums give the same step only where they are rounded alike.
         let level = format!("{:?}", SimdLevel::best());
         ranks.check_same("the processor's instructions", &level)?;

@@ -111,7 +111,7 @@ pub(crate) fn train(
         if let Some(text) = trainer.kappa_text() {
             listener.on_event(&Event::Noted { text: &text });
         }
-        let outcome = Outcome::of(context, trainer);
+        let outcome = Outcome::of(context, trainer)?;
         trained.push(Variant { of_all, outcome });
     }
     let n_slots = trained[0].outcome.kept.len();

@@ -1,7 +1,9 @@
 //! Tensor files of a run's folder: weights written and read.
 
 use crate::error::TrainError;
-use ncs_model::{Entry, SparseRows, TensorFile, TensorFileError, Values, Weights, tensor_file};
+use ncs_model::{
+    Entry, SparseRows, TableStorage, TensorFile, TensorFileError, Values, Weights, tensor_file,
+};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -58,7 +60,7 @@ pub(crate) fn read_weights(
     let table = |t: usize| {
         Ok(SparseRows {
             ids: file.u32(&format!("{prefix}.table.{t}.ids"))?,
-            values: file.f32(&format!("{prefix}.table.{t}.values"))?,
+            values: file.f32_rows(&format!("{prefix}.table.{t}.values"))?,
         })
     };
     Ok(Weights {
@@ -69,9 +71,13 @@ pub(crate) fn read_weights(
     })
 }
 
-/// Reads a file needed to resume. A corrupted file loses only its own contents.
-pub(crate) fn read(path: &Path) -> Result<TensorFile, TrainError> {
-    TensorFile::read(path).map_err(|error| match error {
+/// Reads a file needed to resume, or maps it where the tables are in files. A corrupted file loses only its own contents.
+pub(crate) fn read(path: &Path, storage: &TableStorage) -> Result<TensorFile, TrainError> {
+    let file = match storage {
+        TableStorage::Memory => TensorFile::read(path),
+        TableStorage::Files(_) => TensorFile::map(path),
+    };
+    file.map_err(|error| match error {
         TensorFileError::Damaged { problem, .. } => TrainError::Damaged {
             path: path.to_owned(),
             what: problem,
@@ -86,7 +92,11 @@ pub(crate) fn read(path: &Path) -> Result<TensorFile, TrainError> {
 
 /// Creates the parent folder of a file.
 pub(crate) fn create_parent_folder(path: &Path) -> Result<(), TrainError> {
-    let folder = path.parent().unwrap_or(Path::new(""));
+    create_folder(path.parent().unwrap_or(Path::new("")))
+}
+
+/// Creates a folder.
+pub(crate) fn create_folder(folder: &Path) -> Result<(), TrainError> {
     let made = std::fs::create_dir_all(folder);
     made.map_err(|source| TrainError::Folder {
         path: folder.to_owned(),

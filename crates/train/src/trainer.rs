@@ -22,7 +22,7 @@ use crate::progress::Progress;
 use crate::ranks::{Ranks, RowLookups};
 use ncs_features::Schema;
 use ncs_features::hash::seeded_hash;
-use ncs_model::{CounterRng, Gradient, Model, Subnet, Workspace};
+use ncs_model::{CounterRng, Gradient, Model, StorageError, Subnet, TableStorage, Workspace};
 use ncs_readers::batches::{BatchPlan, Order};
 use ncs_readers::cache::Cache;
 use std::path::Path;
@@ -52,6 +52,8 @@ pub(crate) struct TrainerContext<'a> {
     pub(crate) moments: Option<&'a EarlierMoments>,
     /// This process among those of the run.
     pub(crate) ranks: Ranks<'a>,
+    /// Where tables lie.
+    pub(crate) storage: &'a TableStorage,
 }
 
 /// A model in training.
@@ -88,7 +90,7 @@ impl<'a> Trainer<'a> {
     /// Creates a trainer before its first step.
     ///
     /// # Errors
-    /// The moments of an earlier training cannot be read.
+    /// The moments of an earlier training cannot be read, or the storage of the tables is full.
     pub(crate) fn new(
         trainer_context: &'a TrainerContext<'a>,
         phase: Phase,
@@ -111,6 +113,7 @@ impl<'a> Trainer<'a> {
         if let Some(moments) = trainer_context.moments {
             moments.restore(&model, &mut optimizers)?;
         }
+        trainer_context.storage.check()?;
         Ok(Trainer {
             optimizers,
             best: BestWeights::new(&phase, &model),
@@ -194,14 +197,19 @@ impl<'a> Trainer<'a> {
             }
             let done = self.progress.step;
             listener.on_event(&Event::Stepped { done });
-            self.keep_due();
+            self.keep_due()?;
             if budget.validates_after(done) {
                 self.validate(listener)?;
             }
             self.progress.finished |= done >= self.phase.last_step();
             let stop_requested = self.trainer_context.stop.load(Ordering::Relaxed);
-            let now = [stop_requested, self.clock.is_due()];
-            let [stop_requested, is_due] = self.trainer_context.ranks.any(now)?;
+            let stored = self.trainer_context.storage.check();
+            let now = [stop_requested, self.clock.is_due(), stored.is_err()];
+            let ranks = self.trainer_context.ranks;
+            let [stop_requested, is_due, is_full] = ranks.any(now)?;
+            if is_full {
+                ranks.all_done(stored.map_err(TrainError::from))?;
+            }
             if stop_requested
                 || self.progress.finished
                 || done.is_multiple_of(self.trainer_context.plan.checkpoint_steps)
@@ -237,13 +245,27 @@ impl<'a> Trainer<'a> {
     }
 
     /// Keeps the weights of the slots that are due after this step.
-    fn keep_due(&mut self) {
+    fn keep_due(&mut self) -> Result<(), TrainError> {
         let step = self.progress.step;
         if self.phase.keep_at.contains(&step) {
             self.swap_averages();
-            self.best.keep_due(&self.phase.keep_at, step, &self.model);
+            let kept = self.best.keep_due(&self.phase.keep_at, step, &self.model);
             self.swap_averages();
+            self.all_stored(kept)?;
         }
+        Ok(())
+    }
+
+    /// Returns what a rank has stored, once all have.
+    fn all_stored<T>(&self, stored: Result<T, StorageError>) -> Result<T, TrainError> {
+        if self.trainer_context.storage.is_in_files() {
+            let own = stored
+                .as_ref()
+                .map(|_| ())
+                .map_err(|error| error.clone().into());
+            self.trainer_context.ranks.all_done(own)?;
+        }
+        Ok(stored?)
     }
 
     fn swap_averages(&mut self) {
@@ -268,8 +290,8 @@ impl<'a> Trainer<'a> {
         let trainer_context = self.trainer_context;
         let Some(saved) = checkpoint::open(
             trainer_context.checkpoint,
-            trainer_context.run,
-            &self.phase.name,
+            (trainer_context.run, &self.phase.name),
+            trainer_context.storage,
         )?
         else {
             return Ok(None);

@@ -496,6 +496,9 @@ Share = float
 Density = Union[Literal["evidence"], Literal["auto"], float, Mapping[str, Share]]
 
 
+ModelFiles = Union[Literal["whole"], Literal["sharded"]]
+
+
 RankTables = Union[Literal["replicated"], Literal["sharded"]]
 
 
@@ -503,9 +506,12 @@ class Distributed(TypedDict, total=False):
     """Training on several processes, which an MPI launcher starts. One process alone ignores it.
 
     Keys:
+        model: Files of the table rows in the model's folder: one with all, or one written by each process, its rows,
+            at the same time. The model is the same.
         tables: Where the processes hold the tables, with their optimizer moments. The model is the same.
     """
 
+    model: ModelFiles
     tables: RankTables
 
 
@@ -1046,6 +1052,9 @@ StepPrecision = Union[Literal["single"], Literal["half"]]
 Steps = Union[Literal["alternating"], Literal["joint"]]
 
 
+StorageKind = Union[Literal["memory"], Literal["file"]]
+
+
 class Task(TypedDict, total=False):
     """Something to predict of a row.
 
@@ -1119,8 +1128,12 @@ class Training(TypedDict, total=False):
         shrinkage: Tasks whose steps of table rows shrink so.
         steps: Whether tasks take turns or step together. Without it they take turns, but for a loss or a balance that
             needs them together.
+        table_folder: Folder of table_storage = "file", on a local disk; default: the run's folder. Its files have no
+            names and end with the process.
         table_learning_rate: Learning rate of the tables; without it, the network's.
         table_optimizer: The optimizer of the tables; without it, the network's.
+        table_storage: Where the vectors of tables lie, with their optimizer moments and the copies that validation
+            chooses. The model is the same, and an interrupted run goes on with either.
         table_weight_decay: Decoupled weight decay of the vectors of tables: in each step of the rows that it moves,
             so that ids which training sees often are drawn towards 0 as often. Frozen vectors are not.
         warmup_steps: Steps over which the learning rate rises from 0.
@@ -1149,8 +1162,10 @@ class Training(TypedDict, total=False):
     refit: bool
     shrinkage: Shrinkage
     steps: Steps
+    table_folder: str
     table_learning_rate: float
     table_optimizer: Optimizer
+    table_storage: StorageKind
     table_weight_decay: float
     warmup_steps: int
     weight_decay: float

@@ -70,8 +70,7 @@ pub fn measure(
             measuring,
             folder: &folder.0,
         };
-        let begun = Instant::now();
-        *seconds = median(steps.run_as(&Solo, &|| begun.elapsed())?);
+        *seconds = median(steps.run_as(&Solo, &processor_time)?);
     }
     let [fixed_seconds, row_seconds] = parts.divide(seconds, [batch, small]);
     let (passes, gradients) = passes(&plan);
@@ -268,7 +267,7 @@ impl Parts {
 
     fn measure(plan: &RunPlan, data: &Prepared, batch: usize) -> Result<Parts, Error> {
         let spec = Spec::of(&data.schema, &plan.network);
-        let mut begun = Instant::now();
+        let mut begun = processor_time();
         let mut batches: Vec<Batch> = Vec::new();
         let order = Order::Shuffled {
             seed: plan.train.seed,
@@ -283,12 +282,12 @@ impl Parts {
             batches.push(found?);
             if batches.len() == 1 && data.train.n_rows() > batch as u64 {
                 // The first batch opens the file and draws the order.
-                begun = Instant::now();
+                begun = processor_time();
             }
         }
         let timed = &batches[usize::from(batches.len() > 1)..];
         let n_rows: usize = timed.iter().map(|batch| batch.n_rows).sum();
-        let reading_seconds = begun.elapsed().as_secs_f64() / n_rows.max(1) as f64;
+        let reading_seconds = since(begun) / n_rows.max(1) as f64;
         let (passes, _) = passes(plan);
         let distinct = distinct(&spec, &batches, passes > 1);
         let mut model: Model = Model::new(spec, CounterRng::new(plan.train.seed, "plan"));
@@ -435,12 +434,31 @@ fn settings(plan: &TrainPlan) -> OptimSettings {
 /// Returns the median seconds of some runs, the first of which is not counted.
 fn time(mut work: impl FnMut()) -> f64 {
     let mut once = || {
-        let begun = Instant::now();
+        let begun = processor_time();
         work();
-        begun.elapsed().as_secs_f64()
+        since(begun)
     };
     once();
     median((0..9).map(|_| once()).collect())
+}
+
+/// Returns the processor time of this thread, which other programs on the machine do not make longer. The thread that
+/// leads a step does its share of all work, so on a machine of one's own it takes as long as the step.
+#[cfg(unix)]
+fn processor_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
+}
+
+/// Returns the time since the first call: this system does not tell the processor time of a thread.
+#[cfg(not(unix))]
+fn processor_time() -> Duration {
+    static BEGUN: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+    BEGUN.get_or_init(Instant::now).elapsed()
+}
+
+fn since(begun: Duration) -> f64 {
+    processor_time().saturating_sub(begun).as_secs_f64()
 }
 
 fn median(mut times: Vec<f64>) -> f64 {

@@ -6,7 +6,7 @@ use ncs_features::{
     Field, IdSpacePlan, NumericPlan, Pooling, Schema, SchemaPlan, TablePlan, sequences,
 };
 use ncs_model::{AttentionLayout, DenseSize, NetworkPlan};
-use ncs_train::{Balance, Keep, RankTables, SearchKind, Shrinkage, TrainPlan};
+use ncs_train::{Balance, Keep, RankTables, SearchKind, Shrinkage, StorageKind, TrainPlan};
 
 use ncs_config::RunPlan;
 
@@ -360,8 +360,14 @@ fn table_part(plan: &RunPlan, table: &TablePlan, of_table: TableUse, n_ranks: us
         all_used,
     } = of_table;
     let dim = plan.network.dim;
-    let per_row = plan.train.table_optimizer.kind.values_per_row(dim) as f64
-        + n_kept(plan) * dim as f64 * f64::from(u8::from(all_used));
+    let kept = n_kept(plan) * f64::from(u8::from(all_used));
+    let per_row = match plan.train.table_storage {
+        StorageKind::Memory => {
+            plan.train.table_optimizer.kind.values_per_row(dim) as f64 + kept * dim as f64
+        }
+        // Row numbers alone.
+        StorageKind::File => 1.0 + kept,
+    };
     let (bytes, more) = match plan.train.rank_tables {
         RankTables::Sharded if n_ranks > 1 => (
             used * (INDEX[1] + 4.0 * per_row) / n_ranks as f64,
@@ -373,12 +379,16 @@ fn table_part(plan: &RunPlan, table: &TablePlan, of_table: TableUse, n_ranks: us
         ),
         _ => (INDEX[0] * rows + used * 4.0 * per_row, ""),
     };
+    let in_files = match plan.train.table_storage {
+        StorageKind::Memory => ", or set training.table_storage = \"file\"",
+        StorageKind::File => "",
+    };
     Part {
         what: format!("table {:?} of {} rows", table.name, count(rows)),
         bytes: bytes * n_networks(plan),
         key: table_key(plan, table),
         remedy: format!(
-            "use fewer buckets or a smaller vocabulary, or a smaller network.dim{more}"
+            "use fewer buckets or a smaller vocabulary, or a smaller network.dim{in_files}{more}"
         ),
     }
 }

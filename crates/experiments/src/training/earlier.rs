@@ -1,9 +1,11 @@
 //! Notes of a training that continues an earlier model.
 
+use super::shards;
+use ncs_collective::Collective;
 use ncs_config::RunPlan;
 use ncs_eval::report::Note;
 use ncs_features::{Schema, continued};
-use ncs_model::artifact::{Artifact, ArtifactError, DeltaDraft, DeltaSize};
+use ncs_model::artifact::{Artifact, ArtifactDraft, ArtifactError, DeltaDraft, DeltaSize};
 use ncs_train::SearchKind;
 use std::path::Path;
 
@@ -68,20 +70,24 @@ pub(super) fn waiting(artifact: &Artifact) -> Option<Note> {
     })
 }
 
-/// Writes a model, with a delta against the model that the training went on from where there is one. Returns the delta's
-/// size, or why there is none, in words.
+/// Writes a model as the first of these ranks, with a delta against the model that the training went on from where there is
+/// one. Returns the delta's size, or why there is none, in words.
 ///
 /// # Errors
-/// The file system reports an error; an existing folder is then unchanged.
+/// The file system of a rank reports an error; an existing folder is then unchanged.
 pub(super) fn write_model(
     plan: &RunPlan,
     artifact: &Artifact,
     folder: &Path,
+    ranks: &dyn Collective,
 ) -> Result<Option<Note>, Error> {
+    let draft = ArtifactDraft::begin(folder)?;
+    let shards = shards::of_ranks(plan, artifact, folder, ranks)?;
     let Some(start) = &plan.start else {
-        artifact.write(folder)?;
+        draft.publish(artifact, shards, |_| Ok(()))?;
         return Ok(None);
     };
+    let new = draft;
     let draft = DeltaDraft::between(artifact, &start.folder, Some(&start.earlier.hash));
     let text = match &draft {
         Ok(draft) => in_words(draft.size()),
@@ -91,7 +97,7 @@ pub(super) fn write_model(
     let add = |folder: &Path| -> Result<(), ArtifactError> {
         draft.as_ref().map_or(Ok(()), |draft| draft.write(folder))
     };
-    artifact.write_with(folder, add)?;
+    new.publish(artifact, shards, add)?;
     let warning = false;
     Ok(Some(Note { warning, text }))
 }

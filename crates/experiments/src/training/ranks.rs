@@ -9,7 +9,7 @@ use ncs_config::{RunFile, RunPlan};
 use ncs_readers::Prepared;
 use ncs_train::{NoopListener, Run};
 
-use super::{CHECKPOINT_EVERY, in_folder, prepare_refit, prepare_rows, refit_rows};
+use super::{CHECKPOINT_EVERY, in_folder, prepare_refit, prepare_rows, refit_rows, shards};
 use crate::error::Error;
 use crate::progress::Progress;
 use crate::{memory, table_init};
@@ -36,8 +36,9 @@ pub(super) fn follow(
         initial_rows: &initial.tables,
         ..run_of(plan, &data, all.as_ref(), folder, stop)
     };
-    run.run_on(ranks, &mut NoopListener)?;
-    // It evaluates and writes.
+    let trained = run.run_on(ranks, &mut NoopListener)?;
+    // The first rank evaluates and writes, but for the shards of the model.
+    shards::of_ranks(plan, &trained.artifact, &folder.join("model"), ranks)?;
     Ok(ranks.barrier(Wait::Unlimited)?)
 }
 

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::masks::Masks;
 use crate::spec::Spec;
-use crate::tables::SparseRows;
+use crate::tables::{SparseRows, TableShare};
 use crate::tensor_file::{self, Entry, TensorFile, TensorFileError, Values};
 use crate::units::UnitOwners;
 use crate::weights::Weights;
@@ -496,19 +496,22 @@ pub fn apply_delta(parent: &Path, folder: &Path, out: &Path) -> Result<(), Delta
 }
 
 fn merged(old: Option<&SparseRows<f32>>, change: &TableChange) -> SparseRows<f32> {
-    let mut rows = SparseRows::default();
+    let (mut ids, mut values) = (Vec::new(), Vec::new());
     let none = SparseRows::default();
     let old = old.unwrap_or(&none);
     let width = old.values.len() / old.ids.len().max(1);
     let before = old.ids.iter().copied();
     let before = before.zip(old.values.chunks_exact(width.max(1)));
     let done = change.merge(before, |id, vector| {
-        rows.ids.push(id);
-        rows.values.extend_from_slice(vector);
+        ids.push(id);
+        values.extend_from_slice(vector);
         Some(())
     });
     debug_assert!(done.is_some(), "no row is refused");
-    rows
+    SparseRows {
+        ids,
+        values: values.into(),
+    }
 }
 
 impl Delta {
@@ -559,7 +562,19 @@ fn write_whole(delta: &Delta, frame: &Frame, folder: &Path, out: &Path) -> Resul
 }
 
 fn fill(delta: &Delta, frame: &Frame, folder: &Path, draft: &Path) -> Result<(), DeltaError> {
-    let hashes = frame.artifact.write_weights(&draft.join(WEIGHTS))?;
+    let shards = Manifest::read(folder)?.shards;
+    let of = shards.len();
+    let path = draft.join(WEIGHTS);
+    let hashes = frame.artifact.write_weights(&path, shards.is_empty())?;
+    for (index, shard) in shards.iter().enumerate() {
+        let share = TableShare { index, of };
+        if frame.artifact.write_shard(draft, share)? != *shard {
+            return Err(delta.differs(format!(
+                "shard {} is not the one in the manifest",
+                index + 1
+            )));
+        }
+    }
     for (name, hash) in &hashes {
         frame.check(delta, name, hash)?;
     }

@@ -1,6 +1,6 @@
 //! The manifest of a model: its contents, its versions and its checksum.
 
-use super::{Ancestor, Artifact, ArtifactError, read_file};
+use super::{Ancestor, Artifact, ArtifactError, ModelShard, read_file};
 use crate::agreement::Agreement;
 use crate::calibrator::Calibrator;
 use crate::networks::NetworkKind;
@@ -14,8 +14,11 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// The newest version of the files; readers reject later ones.
-pub const VERSION: u32 = 8;
+/// The newest version of the files; readers reject later ones. Its table rows lie in shards.
+pub const VERSION: u32 = 9;
+
+/// Version of files without shards.
+const DECAYED: u32 = 8;
 
 /// Version of files without tasks of several outputs, events whose weight decays with age, networks of normalised experts, and parts of
 /// vectors for single tasks.
@@ -62,6 +65,9 @@ pub(super) struct Manifest {
     pub(super) owners: Option<UnitOwners>,
     /// BLAKE3 of every tensor.
     pub(super) tensors: BTreeMap<String, String>,
+    /// BLAKE3 of every tensor of each shard; empty: the weights have the table rows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) shards: Vec<ModelShard>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) calibrators: Vec<Option<Calibrator>>,
     /// BLAKE3 of the self-test's file.
@@ -140,7 +146,7 @@ pub(super) fn version(artifact: &Artifact) -> u32 {
     let has_decay = artifact.spec.sequences().iter().any(decays);
     let heads = &artifact.spec.plan.heads;
     if !heads.outputs.is_empty() || heads.task_vectors > 0 || is_home || has_decay {
-        VERSION
+        DECAYED
     } else if has_late_heads || !artifact.spec.sequences().is_empty() {
         ATTENTIVE
     } else if has_values || has_beside || tables.clone().any(|table| is_later(&table.ids)) {

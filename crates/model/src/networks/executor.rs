@@ -184,7 +184,7 @@ impl<R: Real> NodeGradients<'_, R> {
 }
 
 /// Runs a subnet over tiles.
-pub(crate) struct GraphExecutor<'a, R> {
+pub(crate) struct GraphExecutor<'a, R: Real> {
     pub(crate) level: SimdLevel,
     pub(crate) network: &'a Network<R>,
     pub(crate) subnet: &'a Subnet<R>,

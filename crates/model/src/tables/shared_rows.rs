@@ -2,6 +2,7 @@
 
 use super::{SlotRows, Slots, SparseRows, Table, TableShare};
 use crate::number::Real;
+use crate::storage::{RowWriter, StorageError, TableStorage};
 
 impl<R: Real> Table<R> {
     /// Makes the table one that holds the rows of a share only: rows of others cannot be initialised, and are left out of
@@ -30,6 +31,7 @@ impl<R: Real> Table<R> {
             level: self.level,
             initial: None,
             share: None,
+            storage: TableStorage::Memory,
         }
     }
 
@@ -80,24 +82,37 @@ impl<R: Real> Table<R> {
     }
 }
 
-impl<R: Real> SparseRows<R> {
-    /// Joins rows of which each part has others, into one list with ascending numbers. Vectors have `dim` numbers.
-    pub fn joined(parts: &[SparseRows<R>], dim: usize) -> SparseRows<R> {
+impl SparseRows<f32> {
+    /// Joins rows of which each part has others, into one list with ascending numbers, in memory. Vectors have `dim`
+    /// numbers.
+    pub fn joined(parts: &[SparseRows<f32>], dim: usize) -> SparseRows<f32> {
+        let joined = SparseRows::joined_in(&TableStorage::Memory, parts, dim);
+        joined.expect("memory has no errors")
+    }
+
+    /// Joins rows as [`SparseRows::joined`] does, in a storage.
+    ///
+    /// # Errors
+    /// The storage is full.
+    pub fn joined_in(
+        storage: &TableStorage,
+        parts: &[SparseRows<f32>],
+        dim: usize,
+    ) -> Result<SparseRows<f32>, StorageError> {
         let mut places: Vec<(u32, usize, usize)> = Vec::new();
         for (p, part) in parts.iter().enumerate() {
             let rows = part.ids.iter().enumerate();
             places.extend(rows.map(|(row, &id)| (id, p, row)));
         }
         places.sort_unstable();
-        let mut joined = SparseRows {
-            ids: places.iter().map(|&(id, ..)| id).collect(),
-            values: Vec::with_capacity(places.len() * dim),
-        };
-        for (_, part, row) in places {
-            let values = &parts[part].values[row * dim..(row + 1) * dim];
-            joined.values.extend_from_slice(values);
+        let mut values = RowWriter::new(storage)?;
+        for &(_, part, row) in &places {
+            values.push(&parts[part].values[row * dim..(row + 1) * dim])?;
         }
-        joined
+        Ok(SparseRows {
+            ids: places.into_iter().map(|(id, ..)| id).collect(),
+            values: values.finish()?,
+        })
     }
 }
 

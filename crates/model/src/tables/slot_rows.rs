@@ -1,20 +1,36 @@
 //! A growing matrix in chunks: adding rows neither moves nor copies the existing ones.
 
 use super::ZeroRows;
+use crate::kernels::prefetch;
 use crate::number::Real;
+use crate::storage::{GrowingFile, RowValues, TableFiles, TableStorage};
+use std::sync::Arc;
 
 /// Number of rows in a chunk.
 const CHUNK: usize = 1 << 12;
 
+/// Number of rows in a chunk of a matrix in a file: each chunk is a mapping, of which a process has 65,530.
+const CHUNK_IN_FILE: usize = 1 << 18;
+
+/// Bytes that are read ahead at once.
+const READ_AHEAD: usize = 4 << 20;
+
+/// A matrix that can have fewer rows stays in memory.
+const LEAST_IN_FILE: usize = 1 << 10;
+
 /// A growing matrix `[rows, width]`. Row 0 exists from the start and stays zero: ids without a row of
 /// their own point to it.
-#[derive(Clone, Debug)]
-pub struct SlotRows<R> {
+#[derive(Debug)]
+pub struct SlotRows<R: Real> {
     width: usize,
     n_rows: usize,
     /// Number of rows in a chunk; smaller for a matrix that cannot fill a chunk.
     per_chunk: usize,
     chunks: Vec<ZeroRows<R>>,
+    /// The file of all chunks, and of further ones.
+    file: Option<GrowingFile>,
+    /// Rows after the row of zeros that are given, and cannot be changed.
+    frozen: Option<RowValues<R>>,
 }
 
 /// Some chunks of a [`SlotRows`], for one thread to change.
@@ -34,6 +50,42 @@ impl<R: Real> SlotRows<R> {
             n_rows: 1,
             per_chunk,
             chunks: vec![ZeroRows::new(per_chunk, width)],
+            file: None,
+            frozen: None,
+        }
+    }
+
+    /// Creates such a matrix in a storage. Where that fails, it is in memory, and [`TableStorage::check`] tells. Matrices
+    /// of the same storage and `max` have the same chunks.
+    pub fn new_in(storage: &TableStorage, width: usize, max: usize) -> SlotRows<R> {
+        let mut rows = SlotRows::new(width, max);
+        let TableStorage::Files(files) = storage else {
+            return rows;
+        };
+        if max < LEAST_IN_FILE {
+            return rows;
+        }
+        rows.per_chunk = CHUNK_IN_FILE.min(max + 1);
+        rows.chunks.clear();
+        rows.begin_file(files);
+        rows
+    }
+
+    /// Makes a matrix without chunks begin in a file.
+    fn begin_file(&mut self, files: &Arc<TableFiles>) {
+        match GrowingFile::new(files, self.per_chunk * self.width * size_of::<R>()) {
+            Ok(file) => self.file = Some(file),
+            Err(error) => files.note(&error),
+        }
+        self.grow_to(1);
+    }
+
+    /// Creates a matrix of these rows after the row of zeros. It cannot be changed.
+    pub(crate) fn frozen(width: usize, values: RowValues<R>) -> SlotRows<R> {
+        SlotRows {
+            n_rows: 1 + values.len() / width.max(1),
+            frozen: Some(values),
+            ..SlotRows::new(width, 0)
         }
     }
 
@@ -48,10 +100,72 @@ impl<R: Real> SlotRows<R> {
     }
 
     /// Adds rows of zeros until there are `n_rows`.
+    ///
+    /// # Panics
+    /// If the rows cannot be changed.
     pub fn grow_to(&mut self, n_rows: usize) {
-        self.n_rows = self.n_rows.max(n_rows);
+        assert!(
+            self.frozen.is_none() || n_rows <= self.n_rows,
+            "frozen rows"
+        );
+        let before = self.n_rows;
+        self.n_rows = before.max(n_rows);
+        if self.file.is_some() {
+            self.grow_file(before);
+        }
         while self.chunks.len() * self.per_chunk < self.n_rows {
             self.chunks.push(ZeroRows::new(self.per_chunk, self.width));
+        }
+    }
+
+    /// Gives all rows a place in the file, beside those that there were before. Where that fails, the last chunk and
+    /// further ones are in memory.
+    fn grow_file(&mut self, before: usize) {
+        while let Some(file) = &mut self.file {
+            let last = self.chunks.len().saturating_sub(1) * self.per_chunk;
+            let n_last = (self.n_rows - last).min(self.per_chunk);
+            let needed = n_last * self.width * size_of::<R>();
+            let mut grown = match self.chunks.is_empty() {
+                true => Ok(()),
+                false => file.allocate(needed),
+            };
+            let is_full = self.chunks.len() * self.per_chunk < self.n_rows;
+            if grown.is_ok() && is_full {
+                grown = file.add(self.per_chunk * self.width).map(|numbers| {
+                    self.chunks.push(ZeroRows::in_file(numbers, self.width));
+                });
+            } else if grown.is_ok() {
+                return;
+            }
+            if let Err(error) = grown {
+                file.files().note(&error);
+                self.file = None;
+                // The others have no place on the disk: they must be neither written nor read there.
+                if let Some(chunk) = self.chunks.last_mut() {
+                    let n_rows = before.saturating_sub(last).min(self.per_chunk);
+                    *chunk = chunk.in_memory(self.per_chunk, n_rows);
+                }
+            }
+        }
+    }
+
+    /// Asks the system to read the rows from a file, if they lie in one, some of them ahead of reading `slot`, when rows
+    /// are read in order.
+    pub(crate) fn read_ahead(&self, slot: u32) {
+        let (slot, n) = (
+            slot as usize,
+            READ_AHEAD / (self.width * size_of::<R>()).max(1) + 1,
+        );
+        let is_first = slot <= 1;
+        if self.file.is_none() || !(slot.is_multiple_of(n) || is_first) {
+            return;
+        }
+        let from = if is_first { 0 } else { slot + n };
+        let (chunk, row) = place(from as u32, self.per_chunk);
+        if let Some(rows) = self.chunks.get(chunk) {
+            let row = row as usize;
+            let n = if is_first { 2 * n } else { n };
+            rows.read_ahead(row..(row + n).min(self.per_chunk));
         }
     }
 
@@ -61,6 +175,9 @@ impl<R: Real> SlotRows<R> {
     /// If there is no such row.
     #[inline]
     pub fn row(&self, slot: u32) -> &[R] {
+        if let (Some(values), Some(row)) = (&self.frozen, (slot as usize).checked_sub(1)) {
+            return &values[row * self.width..(row + 1) * self.width];
+        }
         let (chunk, row) = place(slot, self.per_chunk);
         self.chunks[chunk].row(row)
     }
@@ -79,6 +196,12 @@ impl<R: Real> SlotRows<R> {
     /// Prefetches a row.
     #[inline]
     pub fn prefetch(&self, slot: u32) {
+        if let Some(values) = &self.frozen {
+            return prefetch(
+                values,
+                (slot as usize).wrapping_sub(1).wrapping_mul(self.width),
+            );
+        }
         let (chunk, row) = place(slot, self.per_chunk);
         if let Some(chunk) = self.chunks.get(chunk) {
             chunk.prefetch(row);
@@ -138,11 +261,40 @@ impl<R: Real> SlotRowsPart<'_, R> {
     }
 }
 
+impl<R: Real> Clone for SlotRows<R> {
+    /// Copies the rows to where they lie: in memory, or in another file.
+    fn clone(&self) -> SlotRows<R> {
+        if let Some(values) = &self.frozen {
+            return SlotRows::frozen(self.width, values.clone());
+        }
+        let mut copy = SlotRows {
+            width: self.width,
+            n_rows: 1,
+            per_chunk: self.per_chunk,
+            chunks: Vec::new(),
+            file: None,
+            frozen: None,
+        };
+        if let Some(file) = &self.file {
+            copy.begin_file(file.files());
+        }
+        copy.grow_to(self.n_rows);
+        for (number, (to, from)) in copy.chunks.iter_mut().zip(&self.chunks).enumerate() {
+            let n_rows = self.n_rows - number * self.per_chunk;
+            to.copy_from(from, n_rows.min(self.per_chunk));
+        }
+        copy
+    }
+}
+
 /// Returns the chunk of a row, and the row's position in it.
 #[inline]
 fn place(slot: u32, per_chunk: usize) -> (usize, u32) {
-    if per_chunk == CHUNK {
-        return (slot as usize / CHUNK, slot % CHUNK as u32);
+    // Constants, so that a shift takes the place of a division.
+    match per_chunk {
+        CHUNK => return (slot as usize / CHUNK, slot % CHUNK as u32),
+        CHUNK_IN_FILE => return (slot as usize / CHUNK_IN_FILE, slot % CHUNK_IN_FILE as u32),
+        _ => {}
     }
     (
         slot as usize / per_chunk,
@@ -168,6 +320,80 @@ mod tests {
         assert_eq!(parts[0].row_mut(2), [1.0, 2.0, 3.0]);
         parts[1].row_mut(CHUNK as u32)[0] = 5.0;
         assert_eq!(rows.row(CHUNK as u32), [5.0, 0.0, 0.0]);
+    }
+
+    fn in_file(folder: &std::path::Path, width: usize, max: usize) -> SlotRows<f32> {
+        SlotRows::new_in(&TableStorage::in_folder(folder), width, max)
+    }
+
+    #[test]
+    fn rows_in_a_file_are_those_in_memory() {
+        let folder = tempfile::tempdir().unwrap();
+        let n = CHUNK_IN_FILE + 5;
+        let mut rows = in_file(folder.path(), 3, 10_000_000);
+        assert_eq!((rows.row(0), rows.chunks.len()), (&[0.0; 3][..], 1));
+        let value = |slot: usize| [slot as f32, -1.0, 0.5];
+        for slot in 1..n {
+            rows.grow_to(slot + 1);
+            rows.row_mut(slot as u32).copy_from_slice(&value(slot));
+        }
+        assert!(rows.file.is_some() && rows.chunks.len() == 2);
+        let copy = rows.clone();
+        rows.row_mut(7)[0] = 0.0;
+        for slot in (1..n).step_by(997).chain([7, n - 1]) {
+            copy.read_ahead(slot as u32);
+            assert_eq!(copy.row(slot as u32), value(slot));
+        }
+        assert!(copy.file.is_some());
+        assert!(in_file(folder.path(), 3, 100).file.is_none(), "a small one");
+        let ends = [CHUNK_IN_FILE, 2 * CHUNK_IN_FILE];
+        assert_eq!(rows.split(&ends)[1].row_mut(n as u32 - 1), value(n - 1));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn no_row_is_lost_when_the_disk_is_full() {
+        let folder = tempfile::tempdir().unwrap();
+        let storage = TableStorage::in_folder(folder.path());
+        // A row of 4 KiB: blocks for 256 rows are allocated at once.
+        let mut rows: SlotRows<f32> = SlotRows::new_in(&storage, 1024, 5000);
+        for n in [200, 256, 257, 1000, 5001] {
+            if n == 257 {
+                assert_eq!(storage.check(), Ok(()));
+                rows.file.as_mut().unwrap().fill_disk();
+            }
+            rows.grow_to(n);
+            rows.row_mut(n as u32 - 1)[1023] = n as f32;
+        }
+        let error = storage.check().unwrap_err().to_string();
+        assert!(error.contains("cannot keep table rows"), "{error}");
+        assert!(rows.file.is_none());
+        for n in [200, 256, 257, 1000, 5001] {
+            assert_eq!(rows.row(n as u32 - 1)[1023], n as f32);
+        }
+    }
+
+    #[test]
+    fn rows_that_a_file_cannot_take_stay_in_memory() {
+        let storage = TableStorage::in_folder(std::path::Path::new("no/such/folder"));
+        let mut rows: SlotRows<f32> = SlotRows::new_in(&storage, 2, 5000);
+        rows.grow_to(5000);
+        rows.row_mut(4999)[1] = 1.0;
+        assert_eq!(rows.row(4999), [0.0, 1.0]);
+        assert!(storage.check().is_err());
+    }
+
+    #[test]
+    fn frozen_rows_are_read_where_they_lie() {
+        let rows = SlotRows::frozen(2, vec![1.0, 2.0, 3.0, 4.0].into());
+        let copy = rows.clone();
+        assert_eq!((rows.n_rows(), copy.row(0)), (3, &[0.0; 2][..]));
+        assert_eq!(
+            (rows.row(1), copy.row(2)),
+            (&[1.0, 2.0][..], &[3.0, 4.0][..])
+        );
+        rows.prefetch(2);
+        rows.prefetch(9);
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use crate::kernels::prefetch;
 use crate::number::Real;
+use crate::storage::MappedNumbers;
+use std::ops::{Deref, DerefMut, Range};
 
 /// Size of a cache line in bytes.
 const LINE: usize = 64;
@@ -9,13 +11,41 @@ const LINE: usize = 64;
 /// A matrix `[rows, width]`, initially zero. The system provides its memory
 /// page by page as it is written, so rows that are never written cost nothing. The first row is aligned to a
 /// cache line, so that rows of 16 or 32 `f32` span as few lines as possible.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct ZeroRows<R> {
     width: usize,
-    /// The values, with padding for the alignment.
-    values: Vec<R>,
+    values: Numbers<R>,
     /// The start of the first row in `values`.
     start: usize,
+}
+
+#[derive(Debug)]
+enum Numbers<R> {
+    /// With padding for the alignment.
+    Memory(Vec<R>),
+    File(MappedNumbers<R>),
+}
+
+impl<R: Real> Deref for Numbers<R> {
+    type Target = [R];
+
+    #[inline]
+    fn deref(&self) -> &[R] {
+        match self {
+            Numbers::Memory(values) => values,
+            Numbers::File(values) => values,
+        }
+    }
+}
+
+impl<R: Real> DerefMut for Numbers<R> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [R] {
+        match self {
+            Numbers::Memory(values) => values,
+            Numbers::File(values) => values,
+        }
+    }
 }
 
 impl<R: Real> ZeroRows<R> {
@@ -26,8 +56,38 @@ impl<R: Real> ZeroRows<R> {
         let start = values.as_ptr().align_offset(LINE).min(slack);
         ZeroRows {
             width,
-            values,
+            values: Numbers::Memory(values),
             start,
+        }
+    }
+
+    /// Creates rows of `width` numbers in a file.
+    pub(super) fn in_file(values: MappedNumbers<R>, width: usize) -> ZeroRows<R> {
+        ZeroRows {
+            width,
+            values: Numbers::File(values),
+            start: 0,
+        }
+    }
+
+    /// Returns as many rows in memory, the first `n_copied` of which are these, and the others zeros.
+    pub(super) fn in_memory(&self, n_rows: usize, n_copied: usize) -> ZeroRows<R> {
+        let mut copy = ZeroRows::new(n_rows, self.width);
+        copy.copy_from(self, n_copied);
+        copy
+    }
+
+    /// Copies the first rows of others.
+    pub(super) fn copy_from(&mut self, other: &ZeroRows<R>, n_rows: usize) {
+        let n = n_rows * self.width;
+        let from = &other.values[other.start..other.start + n];
+        self.values[self.start..self.start + n].copy_from_slice(from);
+    }
+
+    /// Asks the system to read rows from a file, if they lie in one.
+    pub(super) fn read_ahead(&self, rows: Range<usize>) {
+        if let Numbers::File(values) = &self.values {
+            values.read_ahead(rows.start * self.width..rows.end * self.width);
         }
     }
 
@@ -80,7 +140,7 @@ mod tests {
         assert_eq!(rows.row(3).as_ptr() as usize % LINE, 0);
         rows.row_mut(9)[15] = 1.0;
         assert_eq!(rows.row(9)[15], 1.0);
-        let copy = rows.clone();
+        let copy = rows.in_memory(12, 10);
         assert_eq!(copy.row(9), rows.row(9));
         rows.prefetch(9);
         rows.prefetch(u32::MAX);

@@ -95,7 +95,7 @@ fn small_file() -> Vec<u8> {
 }
 
 fn parse(bytes: Vec<u8>) -> Result<TensorFile, TensorFileError> {
-    TensorFile::parse("w.safetensors".as_ref(), bytes)
+    TensorFile::parse("w.safetensors".as_ref(), Bytes::Read(bytes))
 }
 
 fn header_end(bytes: &[u8]) -> usize {
@@ -142,21 +142,20 @@ fn every_type_round_trips() {
 }
 
 #[test]
-fn picked_rows_are_written_like_a_copy() {
+fn rows_are_written_like_a_copy() {
     let mut rows: SlotRows<f32> = SlotRows::new(3, 30_000);
     rows.grow_to(30_001);
     for slot in 1..=30_000u32 {
         rows.row_mut(slot)
             .copy_from_slice(&[0.0, 0.25, 0.5].map(|x| x + slot as f32));
     }
-    let picked: Vec<u32> = (1..=30_000).rev().step_by(3).collect();
-    let copy: Vec<f32> = picked
-        .iter()
-        .flat_map(|&slot| rows.row(slot).to_vec())
+    let n_rows = 29_000;
+    let copy: Vec<f32> = (1..=n_rows as u32)
+        .flat_map(|slot| rows.row(slot).to_vec())
         .collect();
-    let rows = PickedRows {
+    let rows = FirstRows {
         rows: &rows,
-        picked: &picked,
+        n_rows,
     };
     let bytes = |values| {
         let mut bytes = Vec::new();
@@ -427,4 +426,53 @@ fn a_tensor_that_is_absent_or_of_another_type_is_named() {
         file.u64("mask").unwrap_err().to_string(),
         "w.safetensors: tensor \"mask\" is of U8, not U64: use a file of this version and kind"
     );
+}
+
+#[test]
+fn a_mapped_file_is_a_read_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.safetensors");
+    write(&path, &entries(), &notes()).unwrap();
+    let (read, mapped) = (
+        TensorFile::read(&path).unwrap(),
+        TensorFile::map(&path).unwrap(),
+    );
+    assert!(read.names().eq(mapped.names()));
+    for name in read.names() {
+        assert_eq!(read.hash(name), mapped.hash(name));
+        if let (Ok(read), Ok(mapped)) = (read.f32_rows(name), mapped.f32_rows(name)) {
+            let bits = |values: &[f32]| values.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+            assert_eq!(bits(&read), bits(&mapped));
+            assert!(!read.is_in_file());
+        }
+    }
+    let mut bytes = std::fs::read(&path).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let error = TensorFile::map(&path).unwrap_err().to_string();
+    assert!(error.contains("does not match"), "{error}");
+    std::fs::write(&path, "").unwrap();
+    assert!(TensorFile::map(&path).is_err());
+    assert!(TensorFile::map(&folder.path().join("none")).is_err());
+}
+
+#[test]
+fn rows_of_a_mapped_file_stay_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.safetensors");
+    let numbers: Vec<f32> = (0..1000_u16).map(f32::from).collect();
+    let entries = [
+        entry("numbers", &[1000], Values::F32(&numbers)),
+        entry("odd", &[1], Values::U8(&[7])),
+        entry("after", &[1000], Values::F32(&numbers)),
+    ];
+    write(&path, &entries, &BTreeMap::new()).unwrap();
+    let file = TensorFile::map(&path).unwrap();
+    let rows = file.f32_rows("numbers").unwrap();
+    assert!(rows.is_in_file());
+    // Not aligned: copied.
+    assert!(!file.f32_rows("after").unwrap().is_in_file());
+    drop(file);
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(rows, numbers);
 }

@@ -11,8 +11,8 @@ const CHUNK_BYTES: usize = 1 << 16;
 pub enum Values<'a> {
     /// Weights and moments.
     F32(&'a [f32]),
-    /// Weights and moments of some rows of a large matrix, written without a copy of the whole.
-    F32Rows(PickedRows<'a>),
+    /// Weights and moments in the rows of a large matrix, written without a copy of the whole.
+    F32Rows(FirstRows<'a>),
     /// Ids and counts below 2^32.
     U32(&'a [u32]),
     /// Counts and states of random number generators.
@@ -21,13 +21,13 @@ pub enum Values<'a> {
     U8(&'a [u8]),
 }
 
-/// Some rows of a matrix, in the given order.
+/// Rows of a matrix after the row of zeros, in their order, in which they are read from a file quickly.
 #[derive(Clone, Copy, Debug)]
-pub struct PickedRows<'a> {
+pub struct FirstRows<'a> {
     /// The matrix.
     pub rows: &'a SlotRows<f32>,
-    /// The numbers of the rows.
-    pub picked: &'a [u32],
+    /// Their number.
+    pub n_rows: usize,
 }
 
 impl Values<'_> {
@@ -77,20 +77,17 @@ impl Values<'_> {
     }
 }
 
-impl PickedRows<'_> {
+impl FirstRows<'_> {
     fn n_values(&self) -> usize {
-        self.picked.len() * self.rows.width()
+        self.n_rows * self.rows.width()
     }
 
     fn visit_bytes(&self, mut visit: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
         let mut bytes = Vec::with_capacity(CHUNK_BYTES + self.rows.width() * size_of::<f32>());
-        for &row in self.picked {
-            bytes.extend(
-                self.rows
-                    .row(row)
-                    .iter()
-                    .flat_map(|value| value.to_le_bytes()),
-            );
+        for row in 1..=self.n_rows as u32 {
+            self.rows.read_ahead(row);
+            let values = self.rows.row(row).iter();
+            bytes.extend(values.flat_map(|value| value.to_le_bytes()));
             if bytes.len() >= CHUNK_BYTES {
                 visit(&bytes)?;
                 bytes.clear();

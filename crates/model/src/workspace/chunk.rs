@@ -54,7 +54,7 @@ impl<R> Chunk<R> {
 }
 
 /// Runs chunks: everything that the chunks of a pass have in common.
-pub(super) struct ChunkRunner<'a, R> {
+pub(super) struct ChunkRunner<'a, R: Real> {
     pub(super) level: SimdLevel,
     pub(super) network: &'a Network<R>,
     pub(super) batch: &'a Batch,

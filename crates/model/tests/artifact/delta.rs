@@ -16,12 +16,13 @@ fn further(parent: &Artifact) -> Artifact {
         let weights = Arc::make_mut(&mut set.weights);
         weights.dense[0] += 1.0;
         let rows = &mut weights.tables[0];
-        rows.values[0] += 0.5;
         let width = rows.values.len() / rows.ids.len();
-        rows.values.drain(width..2 * width);
+        let values = rows.values.to_mut();
+        values[0] += 0.5;
+        values.drain(width..2 * width);
         rows.ids.remove(1);
         rows.ids.push(9);
-        rows.values.extend(vec![0.25; width]);
+        values.extend(vec![0.25; width]);
     }
     let life = |ids: &[u32], last: u32| RowLives {
         ids: ids.to_vec(),
@@ -118,7 +119,7 @@ fn a_delta_is_as_small_as_the_change() {
     let parent = sparse_sharing();
     let mut child = parent.clone();
     let weights = Arc::make_mut(&mut child.weight_sets[1].weights);
-    weights.tables[1].values[4] = 7.0;
+    weights.tables[1].values.to_mut()[4] = 7.0;
     let pair = Pair::new(parent, child);
     let draft = DeltaDraft::between(&pair.child, &pair.path("parent"), None).unwrap();
     let size = draft.size();
@@ -139,7 +140,7 @@ fn a_delta_of_another_parent_or_with_a_changed_byte_is_refused() {
     // In memory the hashes of the whole tell.
     let mut other = Pair::new(sparse_sharing(), further(&sparse_sharing()));
     let weights = Arc::make_mut(&mut other.parent.weight_sets[0].weights);
-    weights.tables[1].values[0] += 1.0;
+    weights.tables[1].values.to_mut()[0] += 1.0;
     let error = other.updated().unwrap_err();
     assert!(
         error.contains("member.0.table.1.values is not the one in the manifest"),

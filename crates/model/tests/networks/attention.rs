@@ -396,7 +396,7 @@ impl Case {
         dense[attention..].copy_from_slice(&narrow(&self.attention));
         let rows = |values: &Vec<f64>| SparseRows {
             ids: (0..(values.len() / self.dim) as u32).collect(),
-            values: narrow(values),
+            values: narrow(values).into(),
         };
         let weights = Weights {
             dense,

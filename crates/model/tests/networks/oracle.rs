@@ -91,7 +91,7 @@ impl Input {
         let narrow = |values: &[f64]| values.iter().copied().map(R::of).collect::<Vec<R>>();
         let rows = |values: &Vec<f64>| SparseRows {
             ids: (0..(values.len() / self.dim) as u32).collect(),
-            values: narrow(values),
+            values: narrow(values).into(),
         };
         let weights = Weights {
             dense: narrow(&case.dense),

@@ -5,7 +5,7 @@ use super::{Failure, Repository, State};
 use crate::api_error::{ApiError, ErrorKind};
 use crate::registry::{Labels, Model};
 use crate::version::{Version, VersionError};
-use ncs_model::artifact::Delta;
+use ncs_model::artifact::{Artifact, Delta};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -102,7 +102,11 @@ impl Loading<'_> {
         if let Some(version) = self.updated(folder, key) {
             return Ok(shared(version));
         }
-        Version::load(folder, &key.0, key.1, self.repository.precision)
+        let load = match self.repository.maps_tables {
+            true => Version::map,
+            false => Version::load,
+        };
+        load(folder, &key.0, key.1, self.repository.precision)
             .map(shared)
             .map_err(|error| {
                 let reason = error.to_string();
@@ -122,6 +126,9 @@ impl Loading<'_> {
     /// Makes a version from its delta, if the version that this is against is loaded. Whatever is wrong with
     /// the delta, the whole may be sound.
     fn updated(&self, folder: &Path, key: &(Arc<str>, u64)) -> Option<Version> {
+        if self.repository.maps_tables && Artifact::has_weights(folder) {
+            return None;
+        }
         let made = Delta::read(folder).transpose()?.map_err(VersionError::from);
         let made = made.and_then(|delta| {
             let mut loaded = self.old.into_iter().flat_map(|old| old.versions.values());

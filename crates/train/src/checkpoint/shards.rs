@@ -8,7 +8,7 @@
 use super::Saved;
 use crate::error::{TrainError, unfit};
 use crate::tensors::read;
-use ncs_model::{TableShare, TensorFile};
+use ncs_model::{TableShare, TableStorage, TensorFile};
 use std::path::{Path, PathBuf};
 
 /// The shards of a checkpoint.
@@ -50,9 +50,14 @@ impl ShardSet {
     }
 
     /// Reads a shard of the checkpoint at `path`.
-    fn read(&self, path: &Path, index: usize) -> Result<TensorFile, TrainError> {
+    fn read(
+        &self,
+        path: &Path,
+        index: usize,
+        storage: &TableStorage,
+    ) -> Result<TensorFile, TrainError> {
         let path = self.path(path, index);
-        let file = read(&path)?;
+        let file = read(&path, storage)?;
         if ShardSet::of_file(&file).as_ref() == Some(self) {
             Ok(file)
         } else {
@@ -86,7 +91,7 @@ pub(super) fn delete_others(path: &Path, set: Option<&ShardSet>) {
 
 impl Saved {
     /// Calls `each` with every file that holds table rows of a share (`None`: of any), one after the other; only one
-    /// is in memory beside the checkpoint itself.
+    /// is in memory, or mapped, beside the checkpoint itself.
     pub(crate) fn each_table_file(
         &self,
         share: Option<TableShare>,
@@ -98,7 +103,7 @@ impl Saved {
         for index in 0..set.of {
             let is_other = |share: TableShare| share.of == set.of && share.index != index;
             if !share.is_some_and(is_other) {
-                each(&set.read(&self.path, index)?)?;
+                each(&set.read(&self.path, index, &self.storage)?)?;
             }
         }
         Ok(())

@@ -1,53 +1,31 @@
 //! The table rows of a checkpoint: of the weights in training with their moments, and of the weights that are kept.
 
+use crate::error::TrainError;
 use crate::optim::{NetworkState, Optimizers};
 use crate::tensors::Tensors;
 use ncs_model::{
-    Model, Network, PickedRows, SlotRows, SparseRows, Table, TableShare, TensorFile,
-    TensorFileError, Values, Weights,
+    FirstRows, Model, Network, RowWriter, SlotRows, SparseRows, StorageError, Table, TableShare,
+    TableStorage, TensorFile, TensorFileError, Values, Weights,
 };
 use std::sync::Arc;
 
-/// Initialised rows of an embedding table, by number, and the position of each.
-pub(super) struct SeenRows {
-    ids: Vec<u32>,
-    slots: Vec<u32>,
-}
-
-impl SeenRows {
-    fn of(table: &Table<f32>) -> SeenRows {
-        let ids: Vec<u32> = table.initialised_ids().collect();
-        SeenRows {
-            slots: ids.iter().map(|&id| table.slot(id)).collect(),
-            ids,
-        }
-    }
-
-    /// Returns the rows of each table of each network.
-    pub(super) fn of_model(model: &Model) -> Vec<Vec<SeenRows>> {
-        let of_network = |network: &Network| network.tables.iter().map(SeenRows::of).collect();
-        model.networks().iter().map(of_network).collect()
-    }
-}
-
-/// Adds the initialised rows of a network's tables with their moments.
+/// Adds the initialised rows of a network's tables with their moments, in the order in which they lie.
 pub(super) fn add_rows<'a>(
     tensors: &mut Tensors<'a>,
     number: usize,
     (network, state): (&'a Network, &'a NetworkState),
-    seen: &'a [SeenRows],
 ) {
-    let tables = network.tables.iter().zip(&state.tables).zip(seen);
-    for (k, ((table, moments), seen)) in tables.enumerate() {
+    for (k, (table, moments)) in network.tables.iter().zip(&state.tables).enumerate() {
         let name = |what: &str| format!("tower.{number}.table.{k}.{what}");
-        tensors.add(name("ids"), seen.ids.len(), Values::U32(&seen.ids));
+        let n_rows = table.n_initialised();
+        tensors.add(name("ids"), n_rows, Values::U32(&table.ids()[1..]));
         for (name, rows) in [
             (name("values"), table.rows()),
             (name("moments"), moments.rows()),
         ] {
-            let picked = &seen.slots;
-            let n_values = picked.len() * rows.width();
-            tensors.add(name, n_values, Values::F32Rows(PickedRows { rows, picked }));
+            let rows = FirstRows { rows, n_rows };
+            let n_values = n_rows * rows.rows.width();
+            tensors.add(name, n_values, Values::F32Rows(rows));
         }
     }
 }
@@ -100,16 +78,21 @@ fn fill_rows(
 }
 
 /// The rows of kept weights, out of one file after the other: `[weights][table][file]`.
-pub(super) struct KeptRows {
+pub(super) struct KeptRows<'s> {
     parts: Vec<Vec<Vec<SparseRows<f32>>>>,
     dim: usize,
+    storage: &'s TableStorage,
 }
 
-impl KeptRows {
-    pub(super) fn new(n_weights: usize, n_tables: usize, dim: usize) -> KeptRows {
+impl<'s> KeptRows<'s> {
+    pub(super) fn new(
+        [n_weights, n_tables, dim]: [usize; 3],
+        storage: &'s TableStorage,
+    ) -> KeptRows<'s> {
         KeptRows {
             parts: vec![vec![Vec::new(); n_tables]; n_weights],
             dim,
+            storage,
         }
     }
 
@@ -118,19 +101,19 @@ impl KeptRows {
         &mut self,
         file: &TensorFile,
         share: Option<TableShare>,
-    ) -> Result<Option<()>, TensorFileError> {
+    ) -> Result<Option<()>, TrainError> {
         for (i, tables) in self.parts.iter_mut().enumerate() {
             for (t, parts) in tables.iter_mut().enumerate() {
                 let name = |what: &str| format!("best.{i}.table.{t}.{what}");
                 let mut rows = SparseRows {
                     ids: file.u32(&name("ids"))?,
-                    values: file.f32(&name("values"))?,
+                    values: file.f32_rows(&name("values"))?,
                 };
                 if rows.values.len() != rows.ids.len() * self.dim {
                     return Ok(None);
                 }
                 if let Some(share) = share {
-                    rows = of_share(&rows, share, self.dim);
+                    rows = of_share(&rows, share, self.dim, self.storage)?;
                 }
                 parts.push(rows);
             }
@@ -139,27 +122,34 @@ impl KeptRows {
     }
 
     /// Joins the rows with the dense part of each.
-    pub(super) fn weights(self, dense: Vec<Vec<f32>>) -> Vec<Arc<Weights>> {
+    pub(super) fn weights(self, dense: Vec<Vec<f32>>) -> Result<Vec<Arc<Weights>>, StorageError> {
+        let (storage, dim) = (self.storage, self.dim);
         let joined = |mut parts: Vec<SparseRows<f32>>| match parts.len() {
-            1 => parts.swap_remove(0),
-            _ => SparseRows::joined(&parts, self.dim),
+            1 => Ok(parts.swap_remove(0)),
+            _ => SparseRows::joined_in(storage, &parts, dim),
         };
         let weights = dense.into_iter().zip(self.parts);
-        let weights = weights.map(|(dense, tables)| Weights {
-            dense,
-            tables: tables.into_iter().map(joined).collect(),
+        let weights = weights.map(|(dense, tables)| {
+            let tables = tables.into_iter().map(joined).collect::<Result<_, _>>()?;
+            Ok(Arc::new(Weights { dense, tables }))
         });
-        weights.map(Arc::new).collect()
+        weights.collect()
     }
 }
 
-fn of_share(rows: &SparseRows<f32>, share: TableShare, dim: usize) -> SparseRows<f32> {
-    let mut own = SparseRows::default();
+fn of_share(
+    rows: &SparseRows<f32>,
+    share: TableShare,
+    dim: usize,
+    storage: &TableStorage,
+) -> Result<SparseRows<f32>, StorageError> {
+    let (mut ids, mut own) = (Vec::new(), RowWriter::new(storage)?);
     for (&id, values) in rows.ids.iter().zip(rows.values.chunks_exact(dim.max(1))) {
         if share.owns(id) {
-            own.ids.push(id);
-            own.values.extend_from_slice(values);
+            ids.push(id);
+            own.push(values)?;
         }
     }
-    own
+    let values = own.finish()?;
+    Ok(SparseRows { ids, values })
 }

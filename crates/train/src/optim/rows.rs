@@ -16,7 +16,7 @@ const BLOCK: usize = 32;
 /// Moments of an embedding table's initialised rows, first and second of a row side by side, in the order of the
 /// table's slots.
 #[derive(Clone, Debug)]
-pub struct RowMoments<R> {
+pub struct RowMoments<R: Real> {
     /// `[slots, first and second]`; as many as the table had at the last step.
     rows: SlotRows<R>,
     /// Number of first moments of a row.
@@ -27,7 +27,7 @@ impl<R: Real> RowMoments<R> {
     pub(super) fn new(table: &Table<R>, kind: OptimizerKind) -> RowMoments<R> {
         let [n_first, n_second] = kind.moments_per_row(table.dim());
         RowMoments {
-            rows: SlotRows::new(n_first + n_second, table.n_rows()),
+            rows: SlotRows::new_in(table.storage(), n_first + n_second, table.n_rows()),
             n_first,
         }
     }

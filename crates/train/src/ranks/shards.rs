@@ -5,7 +5,8 @@ use crate::error::TrainError;
 use ncs_collective::{CollectiveError, Message, MessageReader, as_bytes, sum};
 use ncs_features::Batch;
 use ncs_model::{
-    Gradient, Model, Network, Purpose, RowRequests, Share, SparseRows, Spec, Table, Weights,
+    Gradient, Model, Network, Purpose, RowRequests, RowWriter, Share, SparseRows, Spec, Table,
+    TableStorage, Weights,
 };
 use std::sync::Arc;
 
@@ -186,24 +187,27 @@ impl Ranks<'_> {
         Ok(super::set_dense(gradients, &whole)?)
     }
 
-    /// Returns weights with all rows of all tables on the first rank; on others, and with whole tables, the same weights.
+    /// Returns weights with all rows of all tables on the first rank, in a storage; on others, and with whole tables, the
+    /// same weights.
     pub(crate) fn whole(
         self,
         spec: &Spec,
         weights: &Arc<Weights>,
+        storage: &TableStorage,
     ) -> Result<Arc<Weights>, TrainError> {
         if self.table_share().is_none() {
             return Ok(weights.clone());
         }
         let mut tables = Vec::with_capacity(weights.tables.len());
         for (table, rows) in spec.tables.iter().zip(&weights.tables) {
-            let mut whole = SparseRows::default();
+            let (mut ids, mut values) = (Vec::new(), RowWriter::new(storage)?);
             for first in (0..table.rows).step_by(ROWS_A_PIECE) {
                 let piece = self.piece_of(rows, first..first + ROWS_A_PIECE, spec.plan.dim)?;
-                whole.ids.extend(piece.ids);
-                whole.values.extend(piece.values);
+                ids.extend(piece.ids);
+                values.push(&piece.values)?;
             }
-            tables.push(whole);
+            let values = values.finish()?;
+            tables.push(SparseRows { ids, values });
         }
         if self.collective.rank() > 0 {
             return Ok(weights.clone());
@@ -234,6 +238,7 @@ impl Ranks<'_> {
             if values.len() != ids.len() * dim {
                 return Err(CollectiveError::Malformed { rank }.into());
             }
+            let values = values.into();
             parts.push(SparseRows { ids, values });
         }
         Ok(SparseRows::joined(&parts, dim))
@@ -343,7 +348,9 @@ mod tests {
                 dense: vec![1.0],
                 tables: vec![own.sparse_rows()],
             };
-            let gathered = ranks.whole(&spec(ROWS), &Arc::new(weights)).unwrap();
+            let gathered = ranks
+                .whole(&spec(ROWS), &Arc::new(weights), &TableStorage::Memory)
+                .unwrap();
             gathered.tables[0].clone()
         });
         assert_eq!(gathered[0], whole);

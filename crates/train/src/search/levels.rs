@@ -55,7 +55,7 @@ pub(super) fn read(
 
 /// A file of this run.
 fn open(context: &SearchContext<'_>, path: &Path) -> Result<TensorFile, TrainError> {
-    let file = tensors::read(path)?;
+    let file = tensors::read(path, &context.storage)?;
     if file.metadata("run") == Some(context.run) {
         Ok(file)
     } else {

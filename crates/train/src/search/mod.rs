@@ -72,7 +72,8 @@ pub(crate) fn run(
         SearchKind::Magnitude => {
             let other = plan
                 .seed
-                .map(|seed| context.initial(seed).network(0).weights());
+                .map(|seed| context.initial(seed).network(0).stored_weights())
+                .transpose()?;
             let from = other.as_ref().unwrap_or(&start);
             let found = tasks
                 .map(|task| magnitude::search(context, task, from, listener))

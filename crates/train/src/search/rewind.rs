@@ -7,9 +7,9 @@ use crate::events::Listener;
 use crate::phase::Phase;
 use crate::plan::{Keep, Rewind};
 use crate::step_budget::StepBudget;
-use crate::tensors::{Tensors, create_parent_folder, read_weights};
+use crate::tensors::{Tensors, create_parent_folder, read, read_weights};
 use crate::trainer::Trainer;
-use ncs_model::{TensorFile, Weights};
+use ncs_model::Weights;
 use ncs_readers::batches::Rows;
 use std::sync::Arc;
 
@@ -19,12 +19,12 @@ pub(super) fn start(
     listener: &mut dyn Listener,
 ) -> Result<Weights, TrainError> {
     let Some(phase) = phase(context) else {
-        return Ok(context.model().network(0).weights());
+        return Ok(context.model().network(0).stored_weights()?);
     };
     let path = context.folder.join("search").join("start.safetensors");
     let n_tables = context.spec.tables.len();
     if path.exists() {
-        let file = TensorFile::read(&path)?;
+        let file = read(&path, &context.storage)?;
         if file.metadata("run") != Some(context.run) {
             return Err(unfit(&path, "it belongs to another run".to_owned()));
         }
@@ -33,8 +33,10 @@ pub(super) fn start(
     let trainer_context = context.trainer_context();
     let mut trainer = Trainer::new(&trainer_context, phase, context.model())?;
     trainer.run(listener)?;
-    let weights = Arc::new(trainer.model.network(0).weights());
-    let whole = context.ranks.whole(&context.spec, &weights)?;
+    let weights = Arc::new(trainer.model.network(0).stored_weights()?);
+    let whole = context
+        .ranks
+        .whole(&context.spec, &weights, &context.storage)?;
     let mut tensors = Tensors::default();
     tensors.weights("start", &whole);
     let metadata = [("run".to_owned(), context.run.to_owned())];

@@ -32,6 +32,7 @@ impl Trainer<'_> {
         let step = self.progress.step;
         let improved = self.best.keep_best(&scores, step, &self.model);
         self.swap_averages();
+        let improved = self.all_stored(improved)?;
         let any = improved.iter().any(|&improved| improved);
         self.progress.stop_early(any, self.phase.patience);
         for task in self.phase.tasks.clone() {

@@ -42,7 +42,7 @@ proptest! {
 fn zeros_of_another_sign_are_a_change() {
     let row = |value| SparseRows {
         ids: vec![3],
-        values: vec![value],
+        values: vec![value].into(),
     };
     assert_eq!(table_change(&row(0.0), &row(-0.0)).ids, [3]);
     assert_eq!(table_change(&row(f32::NAN), &row(f32::NAN)).ids.len(), 0);
