@@ -191,6 +191,10 @@ pub struct Rows {
     /// Files, globs and folders of rows.
     #[arg(long, value_name = "PATH", required = true, num_args = 1..)]
     pub data: Vec<String>,
+    /// Features by id: the columns that the rows lack are taken from a file, by the rows' ids in this column, as in a
+    /// training with [data.lookup.COLUMN]. Can be repeated.
+    #[arg(long = "lookup", value_name = "COLUMN=FILE", value_parser = crate::commands::lookup_file::parse)]
+    pub lookups: Vec<(String, PathBuf)>,
     #[command(flatten)]
     #[expect(
         missing_docs,

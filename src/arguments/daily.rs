@@ -126,6 +126,10 @@ pub struct Promote {
     /// Roll back to the version before the live one.
     #[arg(long)]
     pub rollback: bool,
+    /// Features by id: the columns that the rows lack are taken from a file, by the rows' ids in this column. Can be
+    /// repeated.
+    #[arg(long = "lookup", value_name = "COLUMN=FILE", value_parser = crate::commands::lookup_file::parse)]
+    pub lookups: Vec<(String, PathBuf)>,
     #[command(flatten)]
     #[expect(
         missing_docs,
@@ -145,6 +149,7 @@ impl Promote {
     pub fn rows(&self) -> Rows {
         Rows {
             data: self.data.clone(),
+            lookups: self.lookups.clone(),
             reading: self.reading.clone(),
             threads: self.threads,
         }

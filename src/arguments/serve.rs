@@ -52,6 +52,10 @@ pub struct Serve {
     /// when it changes, with --watch. Can be given several times.
     #[arg(long = "lookup", value_name = "COLUMN=FILE", value_parser = crate::commands::lookup_file::parse)]
     pub lookups: Vec<(String, PathBuf)>,
+    /// Column of a --lookup file with the moment from which on a record is known: an id may then have several records, and
+    /// requests get the newest that is not in the future. Can be given several times.
+    #[arg(long = "lookup-time", value_name = "COLUMN=TIME", value_parser = crate::commands::lookup_file::parse_time)]
+    pub lookup_times: Vec<(String, String)>,
     /// Certificate chain (PEM); enables TLS on all ports.
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     pub tls_certificate: Option<PathBuf>,

@@ -6,6 +6,7 @@ use ncs_experiments::error::Error;
 use ncs_experiments::progress::Progress;
 use ncs_experiments::scoring::{self, LoadedModel};
 use ncs_model::Workspace;
+use ncs_model::artifact::Artifact;
 use ncs_readers::{Encoded, Encoding, ReadError, Reading};
 
 use super::{encoding, file_format};
@@ -19,7 +20,7 @@ pub(super) fn open(input: &ModelAndRows) -> Result<(LoadedModel, scoring::Rows, 
     let loaded = LoadedModel::open(&input.model)?;
     let rows = scoring::Rows::Files {
         files: files(&input.rows)?,
-        reading: reading(&input.rows),
+        reading: reading(&input.rows, [&*loaded.artifact]),
     };
     Ok((loaded, rows, pass(&input.rows)))
 }
@@ -31,13 +32,17 @@ pub(super) fn files(rows: &Rows) -> Result<Vec<PathBuf>, ReadError> {
     Ok(found.into_iter().map(plain).collect())
 }
 
-/// Reading options of the arguments.
-pub(super) fn reading(rows: &Rows) -> Reading {
+/// Reading options of the arguments, with features looked up by ids as in the training of these models.
+pub(super) fn reading<'a>(
+    rows: &Rows,
+    models: impl IntoIterator<Item = &'a Artifact> + Clone,
+) -> Reading {
     Reading {
         format: rows.reading.format.map(file_format),
         delimiter: rows.reading.delimiter,
         header: rows.reading.header.clone(),
         encoding: rows.reading.encoding.map_or(Encoding::Utf8, encoding),
+        lookups: scoring::lookups(models, &rows.lookups),
         ..Reading::default()
     }
 }

@@ -1,10 +1,12 @@
 //! `ncs promote`: promotes a candidate unless it is worse than the live model.
 
 use crate::error::Error;
+use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
 use ncs_eval::render::fixed;
 use ncs_eval::text_table;
+use ncs_model::artifact::Artifact;
 
 use super::{Outcome, model, print, print_json};
 use crate::arguments::daily::Promote;
@@ -14,6 +16,7 @@ use crate::promotion::{
     self, Action, Gate, GateSettings, GateTest, Promotion, PromotionListener, PromotionPlan,
     PromotionRows, Refused, Served,
 };
+use crate::scoring;
 
 /// Compares, decides, and moves the link of the served model; or moves it back.
 ///
@@ -67,10 +70,11 @@ pub fn make(
         dry_run: arguments.dry_run,
         threads: arguments.threads,
     };
+    let models = models_of_lookups(arguments);
     let compared = PromotionRows {
         named: &arguments.data,
         files: &files,
-        reading: &model::reading(&rows),
+        reading: &model::reading(&rows, &models),
     };
     let mut job = progress.job("compare", None, "rows");
     let mut listener = PromotionListener {
@@ -81,6 +85,15 @@ pub fn make(
     let promotion = promotion::promote(candidate, &served, &compared, &plan, stop, &mut listener)?;
     job.finish();
     Ok(promotion)
+}
+
+/// Returns the candidate and the live model where they are needed to know how features are looked up; what cannot be read
+/// is refused later.
+fn models_of_lookups(arguments: &Promote) -> Vec<Artifact> {
+    let named = arguments.candidate.iter().chain([&arguments.live]);
+    let is_needed = |_: &&PathBuf| !arguments.lookups.is_empty();
+    let read = |path: &PathBuf| Artifact::read(&scoring::model_folder(path)).ok();
+    named.filter(is_needed).filter_map(read).collect()
 }
 
 fn in_words(promotion: &Promotion, arguments: &Promote) -> String {

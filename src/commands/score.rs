@@ -37,8 +37,9 @@ pub fn run(arguments: &Score, progress: Progress) -> Outcome {
     let mut job = progress.job("score", None, "rows");
     let rows = Rows::Files {
         files,
-        reading: model::reading(&arguments.input.rows),
+        reading: model::reading(&arguments.input.rows, [&*loaded.artifact]),
     };
+    scoring::check_looked_up(&loaded, &rows)?;
     let mut encoded = rows.encoded(Encoder::new(loaded.schema().clone()), false, &keep)?;
     let precision = if arguments.half {
         Precision::Half

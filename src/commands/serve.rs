@@ -257,8 +257,19 @@ fn check_limits(limits: &Limits) -> Result<(), Error> {
 
 /// Reads the files of features by id.
 fn lookups(arguments: &Serve) -> Result<Lookups, Error> {
+    let is_looked_up = |key: &String| arguments.lookups.iter().any(|(known, _)| known == key);
+    if let Some((key, _)) = arguments
+        .lookup_times
+        .iter()
+        .find(|(key, _)| !is_looked_up(key))
+    {
+        let text = format!("--lookup-time {key}: no --lookup {key}=FILE, whose records have times");
+        return Err(text.into());
+    }
     let open = |(key, path): &(String, PathBuf)| {
-        let file = LookupFile::open(key, path)?;
+        let mut times = arguments.lookup_times.iter();
+        let time = times.find(|(of, _)| of == key);
+        let file = LookupFile::open(key, path, time.map(|(_, time)| &**time))?;
         Ok(Arc::new(file) as Arc<dyn FeatureSource>)
     };
     let sources: Result<Vec<_>, Error> = arguments.lookups.iter().map(open).collect();

@@ -2,9 +2,10 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ncs_experiments::scoring::{LoadedModel, Stopped};
+use ncs_experiments::scoring::{self, LoadedModel, Stopped};
 use ncs_export::{InputTensor, Signature, TensorValues};
 use ncs_features::{Encoder, FieldInput};
+use ncs_readers::Lookup;
 use numpy::{PyArray1, PyArrayMethods};
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
@@ -17,11 +18,14 @@ use crate::frames::Data;
 pub(crate) fn encode(
     model: &LoadedModel,
     data: Data,
+    lookups: &[Lookup],
     stop: &AtomicBool,
 ) -> Result<Vec<InputTensor>, Failure> {
     let signature = Signature::of(model.schema())?;
     let encoder = Encoder::new(model.schema().clone());
-    let mut encoded = data.rows()?.encoded(encoder.clone(), false, &[])?;
+    let rows = data.rows(lookups)?;
+    scoring::check_looked_up(model, &rows)?;
+    let mut encoded = rows.encoded(encoder.clone(), false, &[])?;
     let mut fields: Vec<FieldInput> = Vec::new();
     while let Some(next) = encoded.next_rows() {
         let (rows, batch) = next?;

@@ -6,7 +6,7 @@ use arrow_array::ffi_stream::RecordBatchStreamReader;
 use arrow_array::{RecordBatch, RecordBatchIterator, RecordBatchReader};
 use arrow_pyarrow::FromPyArrow;
 use ncs_experiments::scoring::Rows;
-use ncs_readers::{Frame, Reading};
+use ncs_readers::{Frame, Lookup, Reading};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 
@@ -38,13 +38,17 @@ impl Data {
         )))
     }
 
-    /// Opens the rows; relative paths start at the working folder.
-    pub(crate) fn rows(self) -> Result<Rows, Failure> {
+    /// Opens the rows, with columns that are looked up by ids; relative paths start at the working folder.
+    pub(crate) fn rows(self, lookups: &[Lookup]) -> Result<Rows, Failure> {
+        let lookups = lookups.to_vec();
         match self {
-            Data::Frame(frame) => Ok(Rows::Frame(frame)),
+            Data::Frame(frame) => Ok(Rows::Frame { frame, lookups }),
             Data::Paths(paths) => Ok(Rows::Files {
                 files: ncs_readers::files(&paths, Path::new("."))?,
-                reading: Reading::default(),
+                reading: Reading {
+                    lookups,
+                    ..Reading::default()
+                },
             }),
         }
     }

@@ -11,6 +11,7 @@ use ncs_export::EXTERNAL_OVER;
 use ncs_features::{Encoder, IdSpace};
 use ncs_model::artifact::Artifact;
 use ncs_model::{Mask, Precision, Workspace};
+use ncs_readers::Lookup;
 use ncs_serve::version::Version;
 use numpy::{PyArray1, PyArray2, PyArrayMethods};
 use pyo3::prelude::*;
@@ -29,6 +30,8 @@ const KEPT_PASSES: usize = 8;
 pub(crate) struct Model {
     loaded: LoadedModel,
     hash: String,
+    /// Files of features by id, for rows without these features.
+    lookups: Vec<Lookup>,
     /// Idle workspaces with their numbers of threads.
     passes: Mutex<Vec<(usize, Workspace)>>,
     /// Serving version of the model, created by the first request.
@@ -117,15 +120,18 @@ impl Model {
 
 #[pymethods]
 impl Model {
-    /// Reads the model in `path`; `path` may also be a run folder.
+    /// Reads the model in `path`; `path` may also be a run folder. `lookup` names files of features by their column of ids.
     #[staticmethod]
-    fn load(py: Python<'_>, path: PathBuf) -> PyResult<Model> {
+    #[pyo3(signature = (path, lookup=Vec::new()))]
+    fn load(py: Python<'_>, path: PathBuf, lookup: Vec<(String, PathBuf)>) -> PyResult<Model> {
         work::run(py, |_| {
             let loaded = LoadedModel::open(&path)?;
             let hash = Artifact::hash(&loaded.folder)?.to_hex().to_string();
+            let lookups = scoring::lookups([&*loaded.artifact], &lookup);
             Ok(Model {
                 loaded,
                 hash,
+                lookups,
                 passes: Mutex::default(),
                 version: OnceLock::new(),
             })
@@ -169,7 +175,9 @@ impl Model {
         let outputs = self.loaded.outputs();
         let mut all: Vec<Vec<f32>> = vec![Vec::new(); outputs.len()];
         work::run(py, |stop| {
-            let mut encoded = data.rows()?.encoded(self.encoder(), false, &[])?;
+            let rows = data.rows(&self.lookups)?;
+            scoring::check_looked_up(&self.loaded, &rows)?;
+            let mut encoded = rows.encoded(self.encoder(), false, &[])?;
             self.with_pass(threads, |pass| {
                 scoring::score(
                     &self.loaded,
@@ -202,7 +210,7 @@ impl Model {
         work::refuse_after_fork().map_err(|failure| failure.raised(py))?;
         let data = Data::of(data, "frame")?;
         let value = work::run(py, |stop| {
-            let rows = data.rows()?;
+            let rows = data.rows(&self.lookups)?;
             let evaluation = self.with_pass(threads, |pass| {
                 silently(|listener| {
                     scoring::evaluate(&self.loaded, rows, &slices, pass, stop, listener)
@@ -232,7 +240,7 @@ impl Model {
             seed,
         };
         let value = work::run(py, |stop| {
-            let rows = data.rows()?;
+            let rows = data.rows(&self.lookups)?;
             let found = self.with_pass(threads, |pass| {
                 let none = &mut |_, _| {};
                 silently(|listener| {
@@ -280,7 +288,9 @@ impl Model {
     ) -> PyResult<Bound<'py, PyDict>> {
         work::refuse_after_fork().map_err(|failure| failure.raised(py))?;
         let data = Data::of(data, "frame")?;
-        let tensors = work::run(py, |stop| export::encode(&self.loaded, data, stop))?;
+        let tensors = work::run(py, |stop| {
+            export::encode(&self.loaded, data, &self.lookups, stop)
+        })?;
         export::arrays(py, tensors)
     }
 

@@ -6,6 +6,7 @@ use ncs_readers::{DataPlan, Encoding, Format, Moment, ReadError, Reading, Split,
 
 use super::checks::Checks;
 use super::days;
+use super::lookups;
 use super::toml_types;
 
 /// The columns of the first file of a part.
@@ -81,6 +82,7 @@ pub(crate) fn plan(
             .or_else(shared_cache)
             .unwrap_or_else(|| root.join("rows")),
     };
+    plan.reading.lookups = lookups::lookups(config, &plan.split, root, checks);
     if plan.train.is_empty() {
         checks.say(
             &["data", "train"],
@@ -99,6 +101,9 @@ pub(crate) fn plan(
             return None;
         }
     }
+    if !lookups::check_files(&plan.reading, checks) {
+        return None;
+    }
     match lister(&plan) {
         Ok(files) => checks.know(files),
         Err(error) => {
@@ -107,6 +112,7 @@ pub(crate) fn plan(
         }
     }
     split_column(&plan.split, checks);
+    lookups::check_rows(&plan.reading, checks);
     Some(plan)
 }
 
@@ -134,6 +140,7 @@ fn reading(config: &toml_types::Data, checks: &mut Checks<'_>) -> Reading {
         delimiter,
         header: config.header.clone(),
         encoding: config.encoding.map_or(Encoding::Utf8, encoding),
+        lookups: Vec::new(),
     }
 }
 

@@ -17,6 +17,7 @@ mod initial;
 mod kind_or_table;
 mod late;
 mod lifetimes;
+mod lookups;
 mod loss_types;
 mod problem;
 mod rates;
@@ -192,6 +193,13 @@ impl RunFile {
             for key in ["train", "valid", "test", "cache"] {
                 if let Some(paths) = data.get_mut(key) {
                     make_absolute(paths, &self.plan.data.root);
+                }
+            }
+            let lookups = data.get_mut("lookup");
+            let lookups = lookups.and_then(toml::Value::as_table_mut);
+            for (_, lookup) in lookups.into_iter().flatten() {
+                if let Some(files) = lookup.get_mut("files") {
+                    make_absolute(files, &self.plan.data.root);
                 }
             }
         }

@@ -122,6 +122,10 @@ impl<'s> Page<'s> {
     /// A table inside a table.
     fn nested(&mut self, path: &str, schema: &'s Value) {
         let of = self.resolved(schema);
+        let each = of.get("additionalProperties");
+        if let Some(each) = each.filter(|each| each.is_object()) {
+            return self.nested(&format!("{path}.NAME"), each);
+        }
         if !properties(of).is_empty() {
             let _ = write!(
                 self.text,

@@ -189,6 +189,31 @@ pub(crate) struct Data {
     /// Folder of the id cache, which runs can share; default: NCS_CACHE, or rows in the run's own folder.
     #[schemars(length(min = 1))]
     pub(crate) cache: Option<String>,
+    /// Features by id: files whose columns are added to every row, by a column of ids, which names the section. `ncs serve
+    /// --lookup` adds the same columns to requests.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub(crate) lookup: IndexMap<String, Lookup>,
+}
+
+/// Files of features by id.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Lookup {
+    /// Files, globs and folders with the column of ids, the formats told by their names. Relative paths start at the run
+    /// file.
+    pub(crate) files: Files,
+    /// Column of the files: the moment from which on a record is known. A row gets the newest record of its id that is not
+    /// later than the row. Default: an id has one record, which every row gets.
+    #[schemars(length(min = 1))]
+    pub(crate) time: Option<String>,
+    /// Column of the rows with their moments. Default: the column of data.split, where it divides by time.
+    #[schemars(length(min = 1))]
+    pub(crate) row_time: Option<String>,
+    /// Unit in which numbers count time since 1970, in the files and in the rows. Default: by their size.
+    pub(crate) unit: Option<Unit>,
+    /// Columns to take of the files. Default: all.
+    #[schemars(length(min = 1))]
+    pub(crate) columns: Option<Vec<String>>,
 }
 
 /// One path or a list of them.

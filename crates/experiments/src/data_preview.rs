@@ -97,13 +97,14 @@ pub(crate) struct FilesLook {
 /// Fails if a file cannot be read, if a row cannot be used although none may be broken (the error names file
 /// and row), or for any reason for which training would reject the data.
 pub(crate) fn look(file: &RunFile, which: Which, progress: Progress) -> Result<DataPreview, Error> {
-    let (file, notes) = with_resolved_split(file)?;
+    let (file, mut notes) = with_resolved_split(file)?;
     let (file, plan) = (&file, &file.plan);
     let n_rows = which.rows.unwrap_or(ROWS);
     let (data, schema) = (&plan.data, &plan.schema);
     let columns = columns_of(data, schema);
     let first = first_rows(data, &columns, n_rows)?;
     let all_rows = first.are_all;
+    notes.extend(first.notes);
     let mut rows = Usable::new(data.reading.max_broken_share > 0.0, first.blocks);
     let fitted = filter(plan, Some(&data.split), &mut rows)?;
     let mut look = DataPreview {

@@ -75,6 +75,7 @@ impl Now {
         listener: &mut EvaluationListener<'_>,
     ) -> Result<Now, Error> {
         let scorer = &model.scorer;
+        scoring::check_looked_up(model, &rows)?;
         let (schema, has_labels) = scoring::present_schema(scorer.schema(), &rows, listener.note)?;
         let products = schema.products();
         let mut coverage = Coverage::new(&schema);

@@ -69,6 +69,11 @@ pub fn train(
     }
     if !frames.is_empty() {
         let wanted = columns_of(&file.plan.data, &file.plan.schema);
+        let reading = &file.plan.data.reading;
+        for (_, frame) in &frames {
+            reading.refuse_both(frame.name().as_ref(), &frame.columns(), &wanted)?;
+        }
+        let wanted = reading.own_columns(&wanted)?;
         let folder = out.join(FRAMES);
         for (key, frame) in frames {
             let path = keep_frame(key, frame, Some(&wanted), &folder, progress, stop)?;
@@ -114,6 +119,12 @@ fn listed(
         }
     }
     let mut columns: Vec<FileColumns> = frames.iter().map(|(_, columns)| columns.clone()).collect();
+    for lookup in &plan.reading.lookups {
+        let names = lookup.names().unwrap_or_default();
+        columns
+            .iter_mut()
+            .for_each(|file| file.columns.extend(names.iter().cloned()));
+    }
     columns.extend(list_columns(&files)?);
     Ok(columns)
 }

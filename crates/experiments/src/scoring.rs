@@ -1,6 +1,7 @@
 //! Running a trained model on rows: shared by `ncs score`, `ncs evaluate` and the Python package.
 
 mod half;
+mod looked_up;
 mod present;
 
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use ncs_features::value::shown;
 use ncs_features::{Batch, Block, ColumnCoverage, Coverage, Encoder, Schema, Task};
 use ncs_model::artifact::{Artifact, ArtifactError};
 use ncs_model::{Precision, Scorer, Workspace};
-use ncs_readers::{Encoded, Frame, ReadError, Reading, RowsBlock};
+use ncs_readers::{Encoded, Frame, Lookup, ReadError, Reading, RowsBlock};
 use ncs_train::predict;
 use serde::Serialize;
 
@@ -22,6 +23,7 @@ use crate::error::Error;
 use crate::run_report::doubts;
 use crate::slices::{self, SliceColumns, SliceMetrics};
 use half::HalfScorer;
+pub use looked_up::{check_looked_up, lookups};
 use present::present;
 
 /// Returns the model folder that `path` names: `path` itself, or `model` inside a run folder of `ncs train`.
@@ -121,7 +123,12 @@ pub enum Rows {
         reading: Reading,
     },
     /// Record batches of a calling program.
-    Frame(Frame),
+    Frame {
+        /// The batches.
+        frame: Frame,
+        /// Files of features by id.
+        lookups: Vec<Lookup>,
+    },
 }
 
 impl Rows {
@@ -129,7 +136,10 @@ impl Rows {
     fn columns(&self) -> Result<Option<(PathBuf, Vec<String>)>, ReadError> {
         match self {
             Rows::Files { files, reading } => ncs_readers::first_column_names(files, reading),
-            Rows::Frame(frame) => Ok(Some((frame.name().into(), frame.columns()))),
+            Rows::Frame { frame, lookups } => {
+                let name = Path::new(frame.name());
+                looked_up::with_looked_up(frame.columns(), name, lookups).map(Some)
+            }
         }
     }
 
@@ -151,7 +161,9 @@ impl Rows {
                 with_labels,
                 keep,
             )),
-            Rows::Frame(frame) => Encoded::of_frame(frame, encoder, with_labels, keep),
+            Rows::Frame { frame, lookups } => {
+                Encoded::of_frame(frame, &lookups, encoder, with_labels, keep)
+            }
         }
     }
 }
@@ -345,6 +357,7 @@ pub(crate) fn predictions(
     listener: &mut EvaluationListener<'_>,
 ) -> Result<(Predictions, Vec<ColumnCoverage>), Error> {
     let scorer = &model.scorer;
+    check_looked_up(model, &rows)?;
     let schema = match rows.columns()? {
         Some((file, columns)) => present(scorer.schema(), &file, &columns, listener.note),
         None => scorer.schema().clone(),

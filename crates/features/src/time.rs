@@ -64,6 +64,12 @@ impl TimeUnit {
 }
 
 impl Timestamp {
+    /// The start of 1970.
+    pub const EPOCH: Timestamp = Timestamp {
+        seconds: 0,
+        nanos: 0,
+    };
+
     /// Returns the instant that many seconds and nanoseconds after the start of 1970.
     pub fn new(seconds: i64, nanos: u32) -> Timestamp {
         Timestamp {

@@ -31,6 +31,16 @@ impl<'a> TimeReader<'a> {
         }
     }
 
+    /// Creates a reader of a column in which only nulls, blanks and NaN are missing.
+    pub(crate) fn plain(column: &'a Column, unit: Option<TimeUnit>) -> TimeReader<'a> {
+        TimeReader {
+            column,
+            missing: Vec::new(),
+            missing_numbers: Vec::new(),
+            unit,
+        }
+    }
+
     /// Returns the moment of a row; `None` where it is missing.
     ///
     /// # Errors

@@ -37,9 +37,9 @@ use crate::tensor_file::{self, Entry, TensorFile, TensorFileError, Values};
 use crate::units::UnitOwners;
 use crate::weights::Weights;
 use manifest::{FORMAT, MANIFEST, MANIFEST_SUM, Manifest};
-use ncs_features::Schema;
 use ncs_features::coverage::Shares;
 use ncs_features::distribution::Distributions;
+use ncs_features::{LookedUp, Schema};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -101,6 +101,8 @@ pub struct Artifact {
     pub distributions: Option<Arc<Distributions>>,
     /// Columns that are equal for all candidates of a request, as callers were told to send them. Empty: not stated.
     pub context_columns: Vec<String>,
+    /// Columns that the training took from files of features by id. Empty: none.
+    pub looked_up: Vec<LookedUp>,
 }
 
 /// The weights of one network at one moment of the training.
@@ -162,6 +164,7 @@ impl Artifact {
             lives: vec![],
             distributions: None,
             context_columns: vec![],
+            looked_up: vec![],
         }
     }
 
@@ -292,6 +295,7 @@ impl Artifact {
             ancestry: self.ancestry.clone(),
             distributions: self.distributions.as_deref().cloned(),
             context_columns: self.context_columns.clone(),
+            looked_up: self.looked_up.clone(),
             schema: Schema::clone(&self.schema),
         };
         Ok(manifest.write(folder)?)
@@ -432,6 +436,7 @@ fn assemble(
         ancestry: manifest.ancestry,
         distributions: manifest.distributions.map(Arc::new),
         context_columns: manifest.context_columns,
+        looked_up: manifest.looked_up,
         lives,
         calibrators: check_calibrators(folder, &manifest.spec, manifest.calibrators)?,
         schema: Arc::new(manifest.schema),

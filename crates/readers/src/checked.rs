@@ -89,7 +89,7 @@ fn shown(text: &[u8]) -> String {
 }
 
 /// Makes these rows of the block, counted from 0, broken ones.
-fn leave_out(raw: &mut RawBlock, rows: BTreeMap<usize, String>) {
+pub(crate) fn leave_out(raw: &mut RawBlock, rows: BTreeMap<usize, String>) {
     let kept: Vec<usize> = (0..raw.block.n_rows)
         .filter(|row| !rows.contains_key(row))
         .collect();

@@ -1,6 +1,7 @@
 //! Rows of files and frames as batches, without a cache: for scoring and evaluation.
 
 use crate::arrow::Frame;
+use crate::lookup::Lookup;
 use crate::plan::Reading;
 use crate::prepare::columns_read;
 use crate::rows::{Rows, RowsBlock};
@@ -55,17 +56,18 @@ impl Encoded {
         )
     }
 
-    /// Encodes the rows of a frame like [`Encoded::open_keeping`].
+    /// Encodes the rows of a frame like [`Encoded::open_keeping`], with columns that are looked up.
     ///
     /// # Errors
-    /// A column is absent, or of an unsupported type.
+    /// A column is absent, or of an unsupported type; or a file of features by id cannot be read.
     pub fn of_frame(
         frame: Frame,
+        lookups: &[Lookup],
         encoder: Encoder,
         with_labels: bool,
         keep: &[String],
     ) -> Result<Encoded, ReadError> {
-        let rows = Rows::of_frame(frame, columns(&encoder, with_labels, keep))?;
+        let rows = Rows::of_frame_with(frame, lookups, columns(&encoder, with_labels, keep))?;
         Ok(Encoded::of(rows, encoder, with_labels, keep))
     }
 

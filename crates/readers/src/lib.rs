@@ -20,6 +20,7 @@ mod find;
 mod input;
 mod json_lines;
 mod kinds;
+pub mod lookup;
 pub mod open;
 mod panics;
 mod parquet;
@@ -43,6 +44,7 @@ pub use data_file::{absolute, file_bytes, file_mark, open_bytes};
 pub use encoded::Encoded;
 pub use encoding::Encoding;
 pub use find::{files, skipped_folders};
+pub use lookup::Lookup;
 pub use open::{column_names, first_column_names, open};
 pub use plan::{DataPlan, Format, Reading, Split};
 pub use prepare::{

@@ -23,7 +23,8 @@ const ROWS_FOR_NAMES: usize = 8192;
 const ROWS_FOR_FOLDERS: usize = 100;
 
 /// Returns the names of a file's columns: those of the header or the schema, or those in the first 8192 rows
-/// of JSON lines and TFRecord; then those of folders named `NAME=VALUE` on its path.
+/// of JSON lines and TFRecord; then those of folders named `NAME=VALUE` on its path, then those that are
+/// looked up by id.
 ///
 /// # Errors
 /// The file cannot be read, or its format cannot be detected; or the first row of JSON lines is not valid,
@@ -35,6 +36,18 @@ pub fn column_names(path: &Path, reading: &Reading) -> Result<Vec<String>, ReadE
             names.push(partition.name);
         }
     }
+    for name in reading.looked_up_columns()? {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}
+
+/// Returns the columns that a file and the folders on its path have: of JSON lines and TFRecord, those in the first rows.
+pub(crate) fn stored_names(path: &Path, reading: &Reading) -> Result<Vec<String>, ReadError> {
+    let mut names = own_names(path, reading, ROWS_FOR_FOLDERS)?;
+    names.extend(partitions(path).into_iter().map(|partition| partition.name));
     Ok(names)
 }
 
@@ -113,7 +126,7 @@ fn open_file(
     columns: &[String],
     absent_is_null: bool,
 ) -> Result<Box<dyn Source>, ReadError> {
-    let present = || column_names(path, reading);
+    let present = || stored_names(path, reading);
     Ok(match format {
         Format::Parquet => Box::new(Parquet::open(path, columns)?),
         Format::Arrow => Box::new(arrow::open(path, columns)?),

@@ -1,6 +1,7 @@
 //! Sources of rows in the run file.
 
 use crate::encoding::Encoding;
+use crate::lookup::Lookup;
 use crate::split::{Moment, TimeFormat};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -42,6 +43,9 @@ pub struct Reading {
     /// of texts that are not UTF-8.
     #[serde(skip_serializing_if = "Encoding::is_utf8")]
     pub encoding: Encoding,
+    /// Files of features by id, whose columns are added to the rows.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub lookups: Vec<Lookup>,
 }
 
 impl Default for Reading {
@@ -52,6 +56,7 @@ impl Default for Reading {
             delimiter: None,
             header: None,
             encoding: Encoding::Utf8,
+            lookups: Vec::new(),
         }
     }
 }

@@ -290,6 +290,8 @@ fn opened(
 /// The files of a plan, part by part: training, validation, test.
 struct PlanFiles {
     parts: [Vec<PathBuf>; 3],
+    /// Files of features by id.
+    lookups: Vec<PathBuf>,
 }
 
 impl PlanFiles {
@@ -302,7 +304,11 @@ impl PlanFiles {
         if parts[0].is_empty() {
             return Err(PrepareError::NoTrainingFiles);
         }
-        let files = PlanFiles { parts };
+        let mut lookups = Vec::new();
+        for lookup in &plan.reading.lookups {
+            lookups.extend(lookup.paths()?);
+        }
+        let files = PlanFiles { parts, lookups };
         files.refuse_a_file_in_two_parts()?;
         Ok(files)
     }
@@ -329,13 +335,18 @@ impl PlanFiles {
 
     /// Returns the current state of the files.
     fn states(&self) -> Result<Vec<FileState>, ReadError> {
-        self.iter().map(|(_, file)| FileState::of(file)).collect()
+        self.all().map(|file| FileState::of(file)).collect()
     }
 
     /// Refuses files that are not as they were.
     fn refuse_changed(&self, states: &[FileState]) -> Result<(), ReadError> {
-        let mut files = self.iter().zip(states);
-        files.try_for_each(|((_, file), state)| state.check(file))
+        let mut files = self.all().zip(states);
+        files.try_for_each(|(file, state)| state.check(file))
+    }
+
+    /// Returns all files of rows and of features by id.
+    fn all(&self) -> impl Iterator<Item = &PathBuf> {
+        self.iter().map(|(_, file)| file).chain(&self.lookups)
     }
 
     /// Returns all files with the parts under which the plan lists them.
@@ -387,6 +398,8 @@ pub struct FirstRows {
     pub blocks: Vec<RowsBlock>,
     /// True if the files hold no other rows.
     pub are_all: bool,
+    /// Notes about what was read.
+    pub notes: Vec<String>,
 }
 
 /// Memory limit of [`first_rows`], which may be exceeded by one block.
@@ -399,13 +412,14 @@ const FIRST_ROWS_BYTES: usize = 32 << 20;
 /// There is no such file, one cannot be read or lacks a column, or rows are broken.
 pub fn first_rows(plan: &DataPlan, columns: &[String], n: usize) -> Result<FirstRows, ReadError> {
     let files = files(&plan.train, &plan.root)?;
-    let mut rows = Rows::open(files, &plan.reading, columns.to_vec());
+    let mut source = Rows::open(files, &plan.reading, columns.to_vec());
     let mut blocks: Vec<RowsBlock> = Vec::new();
     let (mut left, mut n_bytes) = (n, 0);
-    while let Some(mut rows) = rows.next_block()? {
+    let mut are_all = true;
+    while let Some(mut rows) = source.next_block()? {
         if left == 0 || n_bytes >= FIRST_ROWS_BYTES {
-            let are_all = false;
-            return Ok(FirstRows { blocks, are_all });
+            are_all = false;
+            break;
         }
         let is_cut = rows.block.n_rows > left;
         if is_cut {
@@ -415,12 +429,15 @@ pub fn first_rows(plan: &DataPlan, columns: &[String], n: usize) -> Result<First
         n_bytes += rows.block.n_bytes();
         blocks.push(rows);
         if is_cut {
-            let are_all = false;
-            return Ok(FirstRows { blocks, are_all });
+            are_all = false;
+            break;
         }
     }
-    let are_all = true;
-    Ok(FirstRows { blocks, are_all })
+    Ok(FirstRows {
+        blocks,
+        are_all,
+        notes: source.looked_up(),
+    })
 }
 
 /// Returns the split for training files; `None` for other files, which keep their part.

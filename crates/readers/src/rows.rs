@@ -4,7 +4,8 @@ use crate::arrow::Frame;
 use crate::checked::Checked;
 use crate::data_file::FileFacts;
 use crate::encoding::Encoding;
-use crate::open::open_with;
+use crate::lookup::{Join, Lookup};
+use crate::open::{open_with, stored_names};
 use crate::plan::Reading;
 use crate::remote::is_remote;
 use crate::source::{BrokenRow, RawBlock, ReadError, Source, row_in_file, shown_path};
@@ -18,6 +19,8 @@ pub struct Rows {
     files: VecDeque<PathBuf>,
     reading: Reading,
     columns: Vec<String>,
+    /// `None` before the first file.
+    join: Option<Option<Join>>,
     current: Option<Open>,
     /// Files that were opened.
     n_opened: usize,
@@ -122,6 +125,7 @@ impl Rows {
             files: files.into(),
             reading: reading.clone(),
             columns,
+            join: None,
             current: None,
             n_opened: 0,
             n_with_rows: 0,
@@ -136,13 +140,35 @@ impl Rows {
     /// # Errors
     /// A column is absent, or of an unsupported type.
     pub fn of_frame(frame: Frame, columns: Vec<String>) -> Result<Rows, ReadError> {
+        Rows::of_frame_with(frame, &[], columns)
+    }
+
+    /// Returns the rows of a frame like [`Rows::of_frame`], with columns that are looked up.
+    ///
+    /// # Errors
+    /// Those of [`Rows::of_frame`]; or a file of features by id cannot be read.
+    pub fn of_frame_with(
+        frame: Frame,
+        lookups: &[Lookup],
+        columns: Vec<String>,
+    ) -> Result<Rows, ReadError> {
         let path = PathBuf::from(frame.name());
+        let reading = Reading {
+            lookups: lookups.to_vec(),
+            ..Reading::default()
+        };
+        let join = Join::new(&reading, &columns)?;
+        if let Some(join) = &join {
+            join.refuse_both(&path, &frame.columns())?;
+        }
+        let own = join.as_ref().map_or(&columns, |join| &join.own);
         let source = Box::new(Checked {
-            rows: Box::new(frame.rows(&columns)?),
+            rows: Box::new(frame.rows(own)?),
             encoding: Encoding::Utf8,
             partitions: Vec::new(),
         });
-        let mut rows = Rows::open(Vec::new(), &Reading::default(), columns);
+        let mut rows = Rows::open(Vec::new(), &reading, columns);
+        rows.join = Some(join);
         rows.n_opened = 1;
         rows.current = Some(Open {
             path,
@@ -189,10 +215,20 @@ impl Rows {
     /// Returns notes about the files that were read so far: files without rows, and rows that could be read
     /// but look wrong.
     pub fn notes(&self) -> Vec<String> {
-        self.seen.notes(self.n_opened)
+        let mut notes = self.seen.notes(self.n_opened);
+        notes.extend(self.looked_up());
+        notes
     }
 
-    fn take_block(&mut self, mut file: Open, raw: RawBlock) -> Result<RowsBlock, ReadError> {
+    /// Returns notes about features by id: the shares of rows and ids that were found so far.
+    pub fn looked_up(&self) -> Vec<String> {
+        self.join.iter().flatten().flat_map(Join::notes).collect()
+    }
+
+    fn take_block(&mut self, mut file: Open, mut raw: RawBlock) -> Result<RowsBlock, ReadError> {
+        if let Some(Some(join)) = &mut self.join {
+            join.add(&file.path, &mut raw)?;
+        }
         file.rows += (raw.block.n_rows + raw.broken.len()) as u64;
         let rows = RowsBlock {
             block: raw.block,
@@ -222,7 +258,18 @@ impl Rows {
         let state = FileState::of(&path)?;
         let has_first = self.n_with_rows > 0;
         self.n_opened += 1;
-        match open_with(&path, &self.reading, &self.columns, has_first) {
+        if self.join.is_none() {
+            self.join = Some(Join::new(&self.reading, &self.columns)?);
+        }
+        let join = self.join.as_ref().and_then(Option::as_ref);
+        let columns = join.map_or(&self.columns, |join| &join.own);
+        let opened = match join {
+            None => open_with(&path, &self.reading, columns, has_first),
+            Some(join) => stored_names(&path, &self.reading)
+                .and_then(|names| join.refuse_both(&path, &names))
+                .and_then(|()| open_with(&path, &self.reading, columns, has_first)),
+        };
+        match opened {
             Ok(source) => Ok(Some(Open {
                 path,
                 source,

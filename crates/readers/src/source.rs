@@ -194,6 +194,14 @@ pub enum ReadError {
         /// Description of the unsupported content, with advice.
         what: String,
     },
+    /// A file of features by id that cannot be used, or rows that cannot be looked up in it.
+    #[error("{}: {what}", shown_path(path))]
+    Lookup {
+        /// The file.
+        path: PathBuf,
+        /// Description of the error, with advice.
+        what: String,
+    },
     /// Two columns of one name, of which it is not clear which is meant.
     #[error("{}: two columns are named {column:?}; rename one", shown_path(path))]
     NamedTwice {
@@ -321,6 +329,7 @@ impl ReadError {
             | ReadError::ColumnType { path, .. }
             | ReadError::Damaged { path, .. }
             | ReadError::Unsupported { path, .. }
+            | ReadError::Lookup { path, .. }
             | ReadError::NamedTwice { path, .. }
             | ReadError::InFileAndFolder { path, .. }
             | ReadError::NoRows { path, .. }
@@ -345,7 +354,9 @@ impl ReadError {
             | ReadError::ColumnType { column, .. }
             | ReadError::NamedTwice { column, .. }
             | ReadError::InFileAndFolder { column, .. } => Some(column.clone()),
-            ReadError::Row { what, .. } | ReadError::TooManyBroken { what, .. } => named(what),
+            ReadError::Row { what, .. }
+            | ReadError::TooManyBroken { what, .. }
+            | ReadError::Lookup { what, .. } => named(what),
             ReadError::Encode { error, .. } => named(&error.to_string()),
             _ => None,
         }

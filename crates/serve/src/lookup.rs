@@ -1,14 +1,12 @@
 //! Features that the server looks up by an id, so that requests carry ids and what is of the moment only.
 
-mod table;
-
 use crate::api_error::{ApiError, ErrorKind};
 use crate::rank_request::RankQuery;
 use crate::telemetry::Telemetry;
 use crate::words::shown;
+pub use ncs_features::lookup::{FeatureTable, Found, TableError, Wanted};
 use ncs_features::{Block, Column};
 use std::sync::Arc;
-pub use table::{FeatureTable, TableError};
 
 /// A source of features by id: a table in memory, or a store that is asked for each request.
 pub trait FeatureSource: Send + Sync + std::fmt::Debug {
@@ -31,20 +29,6 @@ pub trait FeatureSource: Send + Sync + std::fmt::Debug {
     }
 }
 
-/// Whether a column of this name is needed.
-pub type Wanted<'a> = dyn Fn(&str) -> bool + 'a;
-
-/// Rows that were looked up.
-#[derive(Clone, Debug, Default)]
-pub struct Found {
-    /// The columns, a row for each id.
-    pub columns: Vec<Column>,
-    /// Number of ids that are not null.
-    pub ids: u64,
-    /// Number of these that the source does not know.
-    pub unknown: u64,
-}
-
 /// The sources of a server, asked in their order.
 #[derive(Clone, Debug, Default)]
 pub struct Lookups(Vec<Arc<dyn FeatureSource>>);
@@ -53,6 +37,11 @@ impl Lookups {
     /// Creates lookups from these sources.
     pub fn new(sources: Vec<Arc<dyn FeatureSource>>) -> Lookups {
         Lookups(sources)
+    }
+
+    /// Returns true if features are looked up by this column.
+    pub fn has(&self, key: &str) -> bool {
+        self.0.iter().any(|source| source.key() == key)
     }
 
     /// Adds the columns that a model reads and the request does not have, by the ids of the request. Sources whose id the
@@ -130,6 +119,7 @@ fn rows_of(
 mod tests {
     use super::*;
     use ncs_features::Values;
+    use ncs_features::time::Timestamp;
 
     #[derive(Debug)]
     struct Table(FeatureTable);
@@ -140,7 +130,7 @@ mod tests {
         }
 
         fn rows(&self, ids: &Column, n_rows: usize, wanted: &Wanted<'_>) -> Result<Found, String> {
-            Ok(self.0.rows(ids, n_rows, wanted))
+            Ok(self.0.rows(ids, n_rows, Timestamp::EPOCH, wanted))
         }
     }
 

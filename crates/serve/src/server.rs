@@ -207,6 +207,7 @@ impl Server {
         let loaded = tokio::task::spawn_blocking(move || service.repository.load_all()).await;
         loaded.map_err(|_| ServeError::Panicked("the models could not be loaded"))??;
         report_memory(&self.worst_case, &self.service);
+        warn_of_lookups(&self.service);
         self.service.enter(Phase::Ready);
         on_ready();
         let watching = self
@@ -297,6 +298,25 @@ fn report_memory(worst_case: &WorstCase, service: &Service) {
         .memory_bound
         .set(worst_case.total() as i64);
     tracing::info!("memory: {worst_case}; while a version is replaced, its size once more");
+}
+
+/// Warns of columns that models looked up in training and that this server does not look up.
+fn warn_of_lookups(service: &Service) {
+    for model in service.repository.registry().models().values() {
+        for version in model.versions.values() {
+            let records = version.looked_up().iter();
+            for record in records.filter(|record| !service.lookups.has(&record.key)) {
+                tracing::warn!(
+                    model = %version.identity.model,
+                    version = version.identity.number,
+                    "the training looked up {} by {key}: requests have to send these columns, or start the server with \
+                     --lookup {key}=FILE",
+                    record.columns.join(", "),
+                    key = record.key
+                );
+            }
+        }
+    }
 }
 
 /// Polls the folders for new versions.

@@ -13,7 +13,7 @@ use crate::statistics::Statistics;
 use crate::telemetry::{ServedBy, ServedVersion, Telemetry};
 use crate::wire::bounds::MAX_NAME;
 use ncs_features::coverage::{count_values, farthest};
-use ncs_features::{Batch, Block, EncodeError, Encoder, Product, Schema};
+use ncs_features::{Batch, Block, EncodeError, Encoder, LookedUp, Product, Schema};
 use ncs_model::artifact::{Artifact, ArtifactError, Delta, DeltaError};
 use ncs_model::{HalfError, Precision, Ranker, Scorer};
 use std::collections::HashMap;
@@ -59,6 +59,8 @@ pub struct Version {
     served: OnceLock<Arc<ServedVersion>>,
     /// Its values and scores beside those of its training; `None` for models of earlier versions.
     drift: Option<Arc<DriftCounts>>,
+    /// Columns that its training looked up by ids.
+    looked_up: Vec<LookedUp>,
     /// True if it was made from a delta.
     from_delta: bool,
     /// Number of requests so far, for sampling those whose values are counted.
@@ -221,9 +223,15 @@ impl Version {
         let mut version = Version::new(scorer.clone(), model, number, hash.to_hex().as_str());
         version.rankers = Rankers::new(scorer, precision);
         version.prepare_for(&artifact.context_columns);
+        version.looked_up.clone_from(&artifact.looked_up);
         let drift = artifact.distributions.clone().map(DriftCounts::new);
         version.drift = drift.map(Arc::new);
         Ok(version)
+    }
+
+    /// Returns the columns that its training looked up by ids.
+    pub fn looked_up(&self) -> &[LookedUp] {
+        &self.looked_up
     }
 
     /// Returns true if the version was made from a delta.
@@ -266,6 +274,7 @@ impl Version {
             main_output,
             served: OnceLock::new(),
             drift: None,
+            looked_up: Vec::new(),
             from_delta: false,
             n_requests: AtomicU32::new(0),
         }

@@ -347,6 +347,26 @@ Files = Union[str, list[str]]
 Format = Union[Literal["tfrecord"], Literal["parquet"], Literal["csv"], Literal["json_lines"], Literal["arrow"]]
 
 
+class Lookup(TypedDict, total=False):
+    """Files of features by id.
+
+    Keys:
+        columns: Columns to take of the files. Default: all.
+        files: Files, globs and folders with the column of ids, the formats told by their names. Relative paths start
+            at the run file.
+        row_time: Column of the rows with their moments. Default: the column of data.split, where it divides by time.
+        time: Column of the files: the moment from which on a record is known. A row gets the newest record of its id
+            that is not later than the row. Default: an id has one record, which every row gets.
+        unit: Unit in which numbers count time since 1970, in the files and in the rows. Default: by their size.
+    """
+
+    columns: list[str]
+    files: Files
+    row_time: str
+    time: str
+    unit: Unit
+
+
 Moment = Union[float, str]
 
 
@@ -428,6 +448,8 @@ class Data(TypedDict, total=False):
             and TFRecord to texts that are not valid UTF-8.
         format: The format; without it, each file's name tells.
         header: Column names of CSV files that have no header line.
+        lookup: Features by id: files whose columns are added to every row, by a column of ids, which names the
+            section. `ncs serve --lookup` adds the same columns to requests.
         max_broken_share: Share of broken rows above which reading stops with an error; 0 refuses the first one.
         split: Division of the rows of train; files under valid and test are used whole, in addition.
         test: Files, globs and folders of the test part.
@@ -443,6 +465,7 @@ class Data(TypedDict, total=False):
     encoding: Encoding
     format: Format
     header: list[str]
+    lookup: Mapping[str, Lookup]
     max_broken_share: float
     split: Split
     test: Files

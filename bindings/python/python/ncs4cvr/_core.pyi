@@ -35,7 +35,9 @@ class Table:
 
 class Model:
     @staticmethod
-    def load(path: str | os.PathLike[str]) -> Model: ...
+    def load(
+        path: str | os.PathLike[str], lookup: list[tuple[str, str | os.PathLike[str]]] = []
+    ) -> Model: ...
     @property
     def path(self) -> str: ...
     @property

@@ -33,13 +33,20 @@ class Model:
         self._core = core
 
     @classmethod
-    def load(cls, path: Path) -> Model:
+    def load(cls, path: Path, *, lookup: Mapping[str, Path] | None = None) -> Model:
         """Reads a model from its folder, or from a run folder.
+
+        Args:
+            path: the folder.
+            lookup: files of features by id, by their column of ids, such as ``{"item_id": "items.parquet"}``: columns
+                that the rows of later calls lack are taken from them, as in a training with ``data.lookup``. Not used
+                by ``rank``.
 
         Raises:
             ModelError: there is no model, or its files were modified.
         """
-        return cls(_core.Model.load(os.fspath(path)))
+        files = [(column, os.fspath(file)) for column, file in (lookup or {}).items()]
+        return cls(_core.Model.load(os.fspath(path), files))
 
     @property
     def path(self) -> str:

@@ -63,7 +63,7 @@ pub(super) fn find(
             notes.push(format!("{key} has files without rows; the day is left out"));
             continue;
         }
-        let hash = hash(&files)?;
+        let hash = hash(&files, &reading)?;
         days.push(Day {
             key,
             hash,
@@ -108,8 +108,12 @@ fn count(files: &[PathBuf], reading: &Reading, columns: &[String]) -> Result<u64
     }
 }
 
-fn hash(files: &[PathBuf]) -> Result<blake3::Hash, String> {
+fn hash(files: &[PathBuf], reading: &Reading) -> Result<blake3::Hash, String> {
     let mut all = blake3::Hasher::new();
+    for lookup in &reading.lookups {
+        let marks = lookup.marks().map_err(|error| error.to_string())?;
+        all.update(format!("{} {marks}\n", lookup.key).as_bytes());
+    }
     for path in files {
         let cannot = |error: std::io::Error| format!("{}: {error}", shown_path(path));
         let mut hasher = blake3::Hasher::new();

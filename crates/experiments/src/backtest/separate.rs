@@ -11,7 +11,7 @@ use ncs_features::{Block, Values};
 use ncs_model::tensor_file;
 use ncs_readers::split::time_of;
 use ncs_readers::synthetic::write_blocks;
-use ncs_readers::{Format, Rows, RowsBlock, Split, TimeFormat, columns_of};
+use ncs_readers::{Format, Reading, Rows, RowsBlock, Split, TimeFormat, columns_of};
 use serde::{Deserialize, Serialize};
 
 use crate::progress::Progress;
@@ -49,7 +49,7 @@ pub(super) fn separate(
     if !columns.iter().any(|name| name == column) {
         columns.push(column.to_owned());
     }
-    let source = source(files, column, &columns)?;
+    let source = source(files, &file.plan.data.reading, column, &columns)?;
     if let Some(index) = read(&folder).filter(|index| index.source == source) {
         return Ok(paths(&folder, &index));
     }
@@ -81,8 +81,17 @@ pub(super) fn separate(
 }
 
 /// Identifies the log: names, sizes and times of its files, and the columns that are taken.
-fn source(files: &[PathBuf], column: &str, columns: &[String]) -> Result<String, String> {
+fn source(
+    files: &[PathBuf],
+    reading: &Reading,
+    column: &str,
+    columns: &[String],
+) -> Result<String, String> {
     let mut hasher = blake3::Hasher::new();
+    for lookup in &reading.lookups {
+        let marks = lookup.marks().map_err(|error| error.to_string())?;
+        hasher.update(format!("{} {marks}\n", lookup.key).as_bytes());
+    }
     for path in files {
         let mark = ncs_readers::file_mark(path).map_err(|error| error.to_string())?;
         let line = format!("{}\n{mark}\n", path.display());

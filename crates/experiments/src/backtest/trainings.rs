@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::atomic::AtomicBool;
 
 use ncs_eval::BacktestDay;
-use ncs_readers::{PrepareError, Split};
+use ncs_readers::{PrepareError, Reading, Split};
 
 use super::days::Day;
 use super::late::LateTasks;
@@ -59,6 +59,7 @@ impl<'a> Trainings<'a> {
         // Intervals of the validation rows are not used.
         assignments.push("evaluation.bootstrap=0".to_owned());
         let was_separated = days.iter().any(|day| day.reading != base.plan.data.reading);
+        assignments.extend(lookups(&base.plan.data.reading, was_separated));
         if was_separated || base.states(&["data", "format"]) {
             let format = days
                 .first()
@@ -335,6 +336,33 @@ pub(super) fn split(stated: &Split, valid: f64) -> String {
         }
         _ => format!("data.split={{ by = \"row\", valid = {valid:?} }}"),
     }
+}
+
+/// Returns the assignment of the lookups: none where the separated days have the columns, otherwise those of the run file,
+/// with the moments of the rows stated, since another split no longer tells them.
+fn lookups(reading: &Reading, was_separated: bool) -> Option<String> {
+    if reading.lookups.is_empty() {
+        return None;
+    }
+    let mut sections = toml::Table::new();
+    for lookup in reading.lookups.iter().filter(|_| !was_separated) {
+        let mut section = toml::Table::new();
+        section.insert("files".to_owned(), lookup.files.clone().into());
+        if let Some(columns) = &lookup.columns {
+            section.insert("columns".to_owned(), columns.clone().into());
+        }
+        if let Some(time) = &lookup.time {
+            section.insert("time".to_owned(), time.record.clone().into());
+            section.insert("row_time".to_owned(), time.row.clone().into());
+            let unit = time.unit.map(toml::Value::try_from);
+            section.extend(
+                unit.and_then(Result::ok)
+                    .map(|unit| ("unit".to_owned(), unit)),
+            );
+        }
+        sections.insert(lookup.key.clone(), section.into());
+    }
+    Some(format!("data.lookup={}", toml::Value::Table(sections)))
 }
 
 #[cfg(test)]

@@ -143,8 +143,8 @@ pub(super) fn split_fault(
 
 /// Reads the first rows of every file, to detect truncated files early, and reports files without rows.
 fn starts(plan: &RunPlan, patterns: &[String]) -> Result<Option<String>, ReadError> {
-    let columns = columns_of(&plan.data, &plan.schema);
     let reading = &plan.data.reading;
+    let columns = reading.own_columns(&columns_of(&plan.data, &plan.schema))?;
     let files = files(patterns, &plan.data.root)?;
     let mut empty = Vec::new();
     for (number, file) in files.iter().enumerate() {

@@ -8,7 +8,7 @@ use ncs_features::{Beside, Block, Column, Encoder, Field, Schema, Values};
 
 use super::refuse_stop;
 use crate::error::Error;
-use crate::scoring::{EvaluationListener, LoadedModel, Rows, absent_label};
+use crate::scoring::{EvaluationListener, LoadedModel, Rows, absent_label, check_looked_up};
 
 /// Rows of a log with their labels, as read.
 pub(super) struct Sample {
@@ -26,6 +26,7 @@ impl Sample {
         stop: &AtomicBool,
         listener: &mut EvaluationListener<'_>,
     ) -> Result<Sample, Error> {
+        check_looked_up(model, &rows)?;
         let mut schema = Schema::clone(model.schema());
         schema.group = None;
         for task in &mut schema.tasks {

@@ -9,6 +9,7 @@ use ncs_model::{AttentionLayout, DenseSize, NetworkPlan};
 use ncs_train::{Balance, Keep, RankTables, SearchKind, Shrinkage, StorageKind, TrainPlan};
 
 use ncs_config::RunPlan;
+use ncs_readers::{Lookup, file_bytes};
 
 /// Rows that each thread runs through the layers together.
 const ROWS_PER_PASS: f64 = 1024.0;
@@ -56,6 +57,7 @@ impl Estimate {
     pub(super) fn beside_tables(plan: &RunPlan) -> Estimate {
         let mut parts = vec![layers(plan), threads(plan), batch(plan), resamples(plan)];
         parts.extend(rounds(plan));
+        parts.extend(lookups(plan));
         Estimate { parts }
     }
 
@@ -69,6 +71,22 @@ impl Estimate {
         let largest = all.max_by(|a, b| a.bytes.total_cmp(&b.bytes));
         largest.expect("layers are always a part")
     }
+}
+
+/// Returns the tables of features by id: at least as large as their files.
+fn lookups(plan: &RunPlan) -> impl Iterator<Item = Part> {
+    let bytes = |lookup: &Lookup| {
+        let paths = lookup.paths().unwrap_or_default();
+        let sizes = paths.iter().filter_map(|path| file_bytes(path).ok());
+        sizes.sum::<u64>() as f64
+    };
+    let lookups = plan.data.reading.lookups.iter();
+    lookups.map(move |lookup| Part {
+        what: format!("the features by {}", lookup.key),
+        bytes: bytes(lookup),
+        key: ["data", "lookup", &lookup.key].map(str::to_owned).into(),
+        remedy: "name fewer columns, or a smaller file".to_owned(),
+    })
 }
 
 /// Returns the dense size of one network.

@@ -2,7 +2,7 @@
 
 use ncs_config::RunPlan;
 use ncs_eval::report::Note;
-use ncs_features::{Block, ColumnCoverage};
+use ncs_features::{Block, ColumnCoverage, Field, LookedUp};
 use ncs_model::artifact::Artifact;
 use ncs_model::{Scorer, SelfTest, Workspace};
 use ncs_readers::batches::BatchPlan;
@@ -45,6 +45,7 @@ pub(super) fn freeze(plan: &RunPlan, data: &Prepared, trained: &Trained) -> Resu
     let columns = valid.map_or(&[][..], |part| &part.columns);
     artifact.shares = columns.iter().map(ColumnCoverage::shares).collect();
     artifact.context_columns.clone_from(&plan.context_columns);
+    artifact.looked_up = looked_up(plan)?;
     let mut notes = Vec::new();
     if chosen.is_some() {
         notes.push(refitted(data));
@@ -66,6 +67,17 @@ pub(super) fn freeze(plan: &RunPlan, data: &Prepared, trained: &Trained) -> Resu
         chosen,
         notes,
     })
+}
+
+/// Returns the columns of features that were looked up by ids.
+fn looked_up(plan: &RunPlan) -> Result<Vec<LookedUp>, Error> {
+    let fields = plan.schema.fields.iter();
+    let read: Vec<String> = fields.flat_map(Field::columns).cloned().collect();
+    let mut all = Vec::new();
+    for lookup in &plan.data.reading.lookups {
+        all.extend(lookup.looked_up(&read)?);
+    }
+    Ok(all)
 }
 
 fn refitted(data: &Prepared) -> Note {

@@ -9,7 +9,7 @@ use crate::tensor_file::{self, TensorFileError};
 use crate::units::UnitOwners;
 use ncs_features::coverage::Shares;
 use ncs_features::distribution::Distributions;
-use ncs_features::{IdSpace, Schema, Sequence, ValueRule};
+use ncs_features::{IdSpace, LookedUp, Schema, Sequence, ValueRule};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -83,6 +83,8 @@ pub(super) struct Manifest {
     pub(super) distributions: Option<Distributions>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) context_columns: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) looked_up: Vec<LookedUp>,
     pub(super) schema: Schema,
 }
 

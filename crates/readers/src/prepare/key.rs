@@ -22,6 +22,9 @@ struct KeyOf<'a> {
     reading: &'a Reading,
     split: &'a Split,
     files: Vec<FileIdentity>,
+    /// Those of features by id.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    lookups: Vec<FileIdentity>,
 }
 
 /// Identity of a file without its bytes: hashing all of them would take as long as encoding them.
@@ -77,6 +80,7 @@ pub(super) fn key(
     files: &PlanFiles,
 ) -> Result<[u8; 32], PrepareError> {
     let identities = files.iter().map(|(part, path)| identity(part, path));
+    let lookups = files.lookups.iter().map(|path| identity(Part::Train, path));
     let key_of = KeyOf {
         version: VERSION,
         value_rule: ValueRule::CURRENT,
@@ -84,6 +88,7 @@ pub(super) fn key(
         reading: &plan.reading,
         split: &plan.split,
         files: identities.collect::<Result<_, _>>()?,
+        lookups: lookups.collect::<Result<_, _>>()?,
     };
     let json = serde_json::to_vec(&key_of).expect("plans and names are JSON");
     Ok(*blake3::hash(&json).as_bytes())

@@ -6,7 +6,7 @@ use crate::rank_request::RankQuery;
 use crate::wire::{listed, nearest};
 use crate::words::shown;
 use ncs_features::value::number_of_text;
-use ncs_features::{Beside, Block, Column, Field, Texts, Values, moment};
+use ncs_features::{Beside, Block, Column, Field, LookedUp, Texts, Values, moment};
 
 /// Most columns that a field reads.
 const MOST_COLUMNS: usize = 3;
@@ -214,9 +214,26 @@ impl Version {
         };
         Err(ErrorKind::Invalid.error(format!(
             "{word} missing: {}; send {them} in the context or for each candidate, null where a value is \
-             unknown",
-            listed(&names)
+             unknown{}",
+            listed(&names),
+            self.hint_of_lookups(&names)
         )))
+    }
+
+    /// Returns `; its training looked up price by item: ...` if absent columns were looked up.
+    fn hint_of_lookups(&self, absent: &[&str]) -> String {
+        let hint = |record: &LookedUp| {
+            let columns = record.columns.iter().map(String::as_str);
+            let columns: Vec<&str> = columns.filter(|name| absent.contains(name)).collect();
+            let key = &record.key;
+            (!columns.is_empty()).then(|| {
+                format!(
+                    "; the training looked up {} by {key}: send {key} to a server with --lookup {key}=FILE",
+                    listed(&columns)
+                )
+            })
+        };
+        self.looked_up().iter().filter_map(hint).collect()
     }
 }
 
