@@ -270,7 +270,8 @@ fn a_folder_for_tables_is_stated() {
         check.contains(" on disk (training.table_storage"),
         "{check}"
     );
-    let idle = done(folder, &["check", "log/run.toml", "--set", near]);
+    let idle = ncs(folder, &["check", "log/run.toml", "--set", near]).stderr;
+    let idle = String::from_utf8_lossy(&idle);
     assert!(
         idle.contains("training.table_folder has no effect"),
         "{idle}"
