@@ -1,6 +1,6 @@
 //! Shared state of the later checks: the tree for positions, the files' columns, the findings.
 
-use super::data::FileColumns;
+use super::file_columns::FileColumns;
 use super::problem::{Problem, hint, listed};
 use super::tree::Node;
 

@@ -6,17 +6,9 @@ use ncs_readers::{DataPlan, Encoding, Format, Moment, ReadError, Reading, Split,
 
 use super::checks::Checks;
 use super::days;
+use super::file_columns::FileColumns;
 use super::lookups;
 use super::toml_types;
-
-/// The columns of the first file of a part.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FileColumns {
-    /// Name of the file in messages.
-    pub name: String,
-    /// Its columns, in order.
-    pub columns: Vec<String>,
-}
 
 /// Why the columns could not be listed: the key of `[data]` that is to blame, and the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]

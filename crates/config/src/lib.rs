@@ -11,6 +11,7 @@ mod column_types;
 mod columns;
 mod data;
 mod days;
+mod file_columns;
 mod funnel;
 mod given_masks;
 mod initial;
@@ -48,8 +49,9 @@ use ncs_train::calibrate::Calibration;
 use serde::Deserialize;
 
 pub use data::{
-    ColumnLister, FileColumns, ListingError, has_validation, list_columns, shared_cache, user_cache,
+    ColumnLister, ListingError, has_validation, list_columns, shared_cache, user_cache,
 };
+pub use file_columns::FileColumns;
 pub use initial::TableInit;
 pub use problem::{RunFileError, hint};
 pub use schema::{reference, text as json_schema};
