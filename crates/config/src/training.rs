@@ -33,20 +33,8 @@ pub(crate) fn plan(
     if !super::data::has_validation(data) {
         needs_validation(config, search, checks);
     }
-    if config.network.kind == toml_types::NetworkKind::Ple {
-        enough_layers(&config.network, checks);
-    }
-    if config.network.kind == toml_types::NetworkKind::Home && config.network.hidden.len() < 2 {
-        let text =
-            "network.kind = \"home\" has two levels of experts; state two hidden layers or more";
-        checks.say(&["network", "hidden"], text);
-    }
+    kind_fits(config, checks);
     let is_stem = config.network.kind == toml_types::NetworkKind::Stem;
-    if is_stem && checks.states(&["network", "gram"]) && config.network.gram != Gram::None {
-        let text =
-            "network.kind = \"stem\" has no Gram matrix; state gram = \"none\", or leave it out";
-        checks.say(&["network", "gram"], text);
-    }
     let funnel = funnel::plan(config, tasks, checks);
     let kappa = funnel::kappa(config, tasks, checks);
     late::check_network(config, tasks, checks);
@@ -84,6 +72,23 @@ pub(crate) fn plan(
         }
     }
     (network, train)
+}
+
+/// Settings that some kinds of networks need, or have not.
+fn kind_fits(config: &toml_types::RunFile, checks: &mut Checks<'_>) {
+    use toml_types::NetworkKind::{Home, Ple, Stem};
+    match config.network.kind {
+        Ple => enough_layers(&config.network, checks),
+        Home if config.network.hidden.len() < 2 => checks.say(
+            &["network", "hidden"],
+            "network.kind = \"home\" has two levels of experts; state two hidden layers or more",
+        ),
+        Stem if checks.states(&["network", "gram"]) && config.network.gram != Gram::None => checks.say(
+            &["network", "gram"],
+            "network.kind = \"stem\" has no Gram matrix; state gram = \"none\", or leave it out",
+        ),
+        _ => {}
+    }
 }
 
 /// Each level of extraction takes a hidden layer.
