@@ -385,11 +385,11 @@ dim = 10
             shared - before < (after - before) / 5.0,
             "{before} {shared}"
         );
-        // In files, only what finds a row takes memory.
+        // In files, only what finds a row takes memory, and the row numbers of two kept copies.
         let mut stored = file.clone();
         stored.plan.train.table_storage = StorageKind::File;
         let found = Estimate::of(&stored.plan, Some(&schema), 1).bytes();
-        assert!(found - before < 200_000.0 * 20.0, "{before} {found}");
+        assert!(found - before < 200_000.0 * 21.0, "{before} {found}");
         let mut plan = file.plan;
         plan.initial.push(ncs_config::TableInit {
             table: 0,
