@@ -24,10 +24,7 @@ pub(crate) fn step(command: &mut Command) -> Result<(), String> {
 pub(crate) fn without_package(command: &mut Command) -> &mut Command {
     for (name, _) in std::env::vars_os() {
         let describes = |start: &&str| name.to_string_lossy().starts_with(start);
-        if ["CARGO_MANIFEST_", "CARGO_PKG_"]
-            .iter()
-            .any(|start| describes(&start))
-        {
+        if ["CARGO_MANIFEST_", "CARGO_PKG_"].iter().any(describes) {
             command.env_remove(name);
         }
     }
