@@ -288,7 +288,10 @@ fn a_folder_for_tables_is_stated() {
         "--set",
         set,
     ];
-    refused(folder, &command, &["file", "cannot create this folder"]);
+    let error = "cannot keep table rows in this folder: ";
+    refused(folder, &command, &["file", error, "training.table_folder"]);
+    let begun = folder.join("refused/rows");
+    assert!(!begun.exists(), "before any row is read");
 }
 
 /// Files may have 8 MiB, less than the table needs, as if the disk were full: an error that says so, and the run goes on

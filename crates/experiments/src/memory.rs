@@ -60,14 +60,37 @@ pub(crate) fn needed(plan: &RunPlan, fitted: Option<&Schema>) -> TableBytes {
     }
 }
 
+/// Creates the folder of tables in files, that stated or the run's, and for a moment a file in it, so that a wrong folder
+/// is known before any row is read.
+///
+/// # Errors
+/// The folder cannot be created, or no file in it.
+pub(crate) fn check_folder(plan: &RunPlan, run: &Path) -> Result<(), String> {
+    if plan.train.table_storage == StorageKind::Memory {
+        return Ok(());
+    }
+    let folder = folder(plan, run);
+    let created = std::fs::create_dir_all(folder).and_then(|()| tempfile::tempfile_in(folder));
+    created.map(drop).map_err(|error| {
+        format!(
+            "{}: cannot keep table rows in this folder: {error}; choose another with training.table_folder",
+            ncs_readers::shown_path(folder)
+        )
+    })
+}
+
+/// Returns the folder of tables in files.
+fn folder<'p>(plan: &'p RunPlan, run: &'p Path) -> &'p Path {
+    plan.train.table_folder.as_deref().unwrap_or(run)
+}
+
 /// Returns where tables in files lie, with their bytes; `None` if they are in memory.
 pub(crate) fn tables_in_files(plan: &RunPlan, fitted: &Schema, run: &Path) -> Option<String> {
     let bytes = needed(plan, Some(fitted));
-    let folder = plan.train.table_folder.as_deref().unwrap_or(run);
     (plan.train.table_storage == StorageKind::File).then(|| {
         format!(
             "tables are in files in {}: at most {} on disk, and {} of memory to find their rows",
-            ncs_readers::shown_path(folder),
+            ncs_readers::shown_path(folder(plan, run)),
             size(bytes.disk as f64),
             size(bytes.memory as f64),
         )

@@ -222,6 +222,7 @@ pub fn run_on_ranks(
     let meter = Meter::start(folder);
     let plan = &in_folder(&file.plan, folder);
     table_init::check(file)?;
+    crate::memory::check_folder(plan, folder)?;
     let data = prepare_rows(plan, progress, stop)?;
     check_features(file, &data.report.varies)?;
     let all = prepare_refit(plan, &data, progress, stop)?;
