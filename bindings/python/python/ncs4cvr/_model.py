@@ -45,7 +45,7 @@ class Model:
         Raises:
             ModelError: there is no model, or its files were modified.
         """
-        files = [(column, os.fspath(file)) for column, file in (lookup or {}).items()]
+        files = list((lookup or {}).items())
         return cls(_core.Model.load(os.fspath(path), files))
 
     @property
