@@ -50,8 +50,8 @@ fn rows_score_the_same_whichever_way_they_go() {
         "256",
     ];
     let mut server = Server::start(folder.path(), &arguments);
-    let by_http = by_http(&server, &sessions);
-    same(&by_evaluation, &by_http, "HTTP");
+    let over_http = by_http(&server, &sessions);
+    same(&by_evaluation, &over_http, "HTTP");
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let by_grpc = runtime.block_on(by_grpc(&server, &sessions));
     same(&by_evaluation, &by_grpc, "gRPC");
@@ -63,6 +63,13 @@ fn rows_score_the_same_whichever_way_they_go() {
     );
     server.signal("TERM");
     assert_eq!(server.wait(std::time::Duration::from_secs(60)), Some(0));
+    // Vectors that stay in the model's file are the same vectors.
+    let mapped = Server::start(folder.path(), &["feed=run", "--map-tables"]);
+    let some = &sessions[..sessions.len() / 10];
+    for (task, scores) in by_http(&mapped, some) {
+        assert_eq!(scores, over_http[&task][..scores.len()], "{task}");
+    }
+    drop(mapped);
     let printed = done(folder.path(), &["replay", "scores", "run", "--json"]);
     let printed: Value = serde_json::from_str(&printed).unwrap();
     println!("replay: {printed}");
