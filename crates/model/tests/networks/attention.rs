@@ -1,17 +1,17 @@
 //! Tests of the attention over events: against PyTorch in double precision, and of its gradients against finite
 //! differences in networks of every kind.
 
+use super::models;
 use ncs_features::{
     Attention, Batch, EventAttribute, EventDecay, FieldIds, MultiHead, Newest, Pooling,
     SequencePooling,
 };
 use ncs_model::kernels::SimdLevel;
 use ncs_model::{
-    CounterRng, FieldSpec, Gradient, Gram, HeadRows, Masks, Model, NetworkKind, NetworkPlan, Real,
-    SparseRows, Spec, Subnet, TableSpec, Weights, Workspace, masks,
+    CounterRng, FieldSpec, Gradient, Gram, HeadRows, Model, NetworkKind, NetworkPlan, Real,
+    SparseRows, Spec, TableSpec, Weights, Workspace,
 };
 use serde::Deserialize;
-use std::sync::Arc;
 
 const ROWS: usize = 150;
 const DIM: usize = 3;
@@ -146,36 +146,20 @@ fn model<R: Real>(kind: NetworkKind, gram: Gram, hidden: &[usize]) -> Model<R> {
     let mut model = Model::new(spec(kind, gram, hidden), CounterRng::new(2, "weights"));
     for network in 0..model.networks().len() {
         let network = model.network_mut(network);
-        network.init_all_rows();
-        let rng = CounterRng::new(3, "bias");
-        let attentions = network.layout.attentions.clone();
-        let attentions = attentions
-            .into_iter()
-            .flat_map(|attention| attention.layers);
-        let layers = network.layout.layers.clone().into_iter();
-        for i in layers.chain(attentions).flat_map(|layer| layer.bias) {
-            network.dense[i] = R::of(0.3 * rng.normal(i as u64));
+        models::init(network, models::of_either_sign);
+        let attentions = network.layout.attentions.clone().into_iter();
+        for i in attentions
+            .flat_map(|attention| attention.layers)
+            .flat_map(|layer| layer.bias)
+        {
+            let rng = CounterRng::new(3, "bias");
+            network.dense[i] = R::of(models::of_either_sign(rng, i as u64));
         }
     }
     if kind == NetworkKind::SparseSharing {
-        let shapes = model.spec().layer_shapes();
-        let mask = |t| masks::random(&shapes, 0.6, CounterRng::new(t, "mask"));
-        model.set_masks(Some(Arc::new(Masks {
-            tasks: vec![mask(1), mask(2)],
-            owners: None,
-        })));
+        models::set_random_masks(&mut model);
     }
     model
-}
-
-/// Returns the subnets; the second, if there is one, runs on every third row only.
-fn subnets(model: &Model<f64>, network: usize, tasks: &[usize]) -> Vec<Subnet<f64>> {
-    let some: Vec<u32> = (0..ROWS as u32).step_by(3).collect();
-    let mut subnets = model.subnets(network, tasks);
-    if let Some(second) = subnets.get_mut(1) {
-        second.run_on(Some(some));
-    }
-    subnets
 }
 
 /// Computes `sum_k sum_r c_kr z_kr^2 / 2` and its gradient.
@@ -185,7 +169,7 @@ fn learn(
     workspace: &mut Workspace<f64>,
 ) -> (f64, Gradient<f64>) {
     let tasks = model.network(network).tasks.clone();
-    let subnets = subnets(model, network, &tasks);
+    let subnets = models::subnets(model, network, &tasks, ROWS);
     let loss = ncs_testkit::quadratic_loss(ROWS);
     let mut gradient = Gradient::default();
     let weights = model.network(network);

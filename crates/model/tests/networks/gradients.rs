@@ -1,11 +1,11 @@
 //! Tests of every gradient against finite differences in double precision, for every kind of network.
 
+use super::models;
 use ncs_features::{Batch, FieldIds, Pooling};
 use ncs_model::{
-    CounterRng, Dropout, FieldSpec, Gradient, Gram, HeadRows, Masks, Model, NetworkKind,
-    NetworkPlan, Spec, Subnet, TableSpec, Workspace, masks,
+    CounterRng, Dropout, FieldSpec, Gradient, Gram, HeadRows, Model, NetworkKind, NetworkPlan,
+    Spec, TableSpec, Workspace,
 };
-use std::sync::Arc;
 
 const ROWS: usize = 150;
 
@@ -151,33 +151,12 @@ fn model_with(
     let mut model = Model::new(spec, CounterRng::new(2, "weights"));
     for network in 0..model.networks().len() {
         let network = model.network_mut(network);
-        network.init_all_rows();
-        let rng = CounterRng::new(3, "bias");
-        for layer in network.layout.layers.clone() {
-            for i in layer.bias {
-                network.dense[i] = 0.3 * rng.normal(i as u64);
-            }
-        }
+        models::init(network, models::of_either_sign);
     }
     if kind == NetworkKind::SparseSharing {
-        let shapes = model.spec().layer_shapes();
-        let mask = |t| masks::random(&shapes, 0.6, CounterRng::new(t, "mask"));
-        model.set_masks(Some(Arc::new(Masks {
-            tasks: vec![mask(1), mask(2)],
-            owners: None,
-        })));
+        models::set_random_masks(&mut model);
     }
     model
-}
-
-/// Returns the subnets; the second, if there is one, runs on every third row only.
-fn subnets(model: &Model<f64>, network: usize, tasks: &[usize]) -> Vec<Subnet<f64>> {
-    let some: Vec<u32> = (0..ROWS as u32).step_by(3).collect();
-    let mut subnets = model.subnets(network, tasks);
-    if let Some(second) = subnets.get_mut(1) {
-        second.run_on(Some(some));
-    }
-    subnets
 }
 
 /// Computes a loss that couples the heads, and its gradient: `sum_r c_r (z_0r + 2 z_1r + 3 z_2r)^2 / 2`, without
@@ -224,7 +203,7 @@ fn learn(
     dropout: Option<Dropout>,
     workspace: &mut Workspace<f64>,
 ) -> (f64, Gradient<f64>) {
-    let subnets = subnets(model, network, tasks);
+    let subnets = models::subnets(model, network, tasks, ROWS);
     let loss = ncs_testkit::quadratic_loss(ROWS);
     let mut gradient = Gradient::default();
     let weights = model.network(network);
@@ -509,7 +488,11 @@ fn gradients_of_a_coupled_loss_are_correct_with_an_auxiliary_head() {
 fn a_step_allocates_little_after_the_first() {
     for kind in [NetworkKind::SparseSharing, NetworkKind::SharedBottom] {
         let model = model(kind, Gram::Full, &[6, 4]);
-        let (network, subnets, batch) = (model.network(0), subnets(&model, 0, &[0, 1]), batch());
+        let (network, subnets, batch) = (
+            model.network(0),
+            models::subnets(&model, 0, &[0, 1], ROWS),
+            batch(),
+        );
         let loss = |_: &HeadRows<'_, f64>, gradients: &mut [f64]| {
             gradients.fill(1.0);
             0.0

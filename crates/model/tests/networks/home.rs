@@ -1,5 +1,6 @@
 //! HoME against a plain reference, row by row, and against finite differences.
 
+use super::models;
 use ncs_features::{Batch, FieldIds};
 use ncs_model::{
     CounterRng, FieldSpec, Gradient, Gram, Heads, Model, NetworkKind, NetworkPlan, Spec, TableSpec,
@@ -44,13 +45,8 @@ fn model(own: usize, shared: usize, gram: Gram) -> Model<f64> {
     };
     let mut model = Model::new(spec, CounterRng::new(2, "weights"));
     let network = model.network_mut(0);
-    network.init_all_rows();
+    models::init(network, models::of_either_sign);
     let rng = CounterRng::new(3, "bias");
-    for layer in network.layout.layers.clone() {
-        for i in layer.bias {
-            network.dense[i] = 0.3 * rng.normal(i as u64);
-        }
-    }
     for range in network.layout.stitches.clone() {
         for i in range {
             network.dense[i] += 0.3 * rng.normal(i as u64);
@@ -227,11 +223,7 @@ impl Reference<'_> {
             let mixed = self.mixture(&prefix, &[z, &common], &all, &of_task);
             let end = self.layer(&format!("{prefix}fc_3"), &mixed);
             let end: Vec<f64> = end.into_iter().map(|x| x.max(0.0)).collect();
-            let network = self.model.network(0);
-            let head = &network.layout.heads[task];
-            let weights = network.dense[head.weights.clone()].iter();
-            let products = end.iter().zip(weights).map(|(x, w)| x * w);
-            network.dense[head.bias.start] + products.sum::<f64>()
+            models::logit(self.model.network(0), task, &end)
         })
     }
 }

@@ -5,6 +5,7 @@ mod fixtures;
 mod gradients;
 mod half_steps;
 mod home;
+mod models;
 mod oracle;
 mod owned_units;
 mod shares;

@@ -1,5 +1,6 @@
 //! Tests of hidden units owned by a task: gradients, dependencies of a task's subnetwork, requests, files.
 
+use super::models;
 use ncs_features::{Batch, FieldIds, Schema};
 use ncs_model::artifact::Artifact;
 use ncs_model::{
@@ -62,14 +63,7 @@ fn model_of<R: Real>(spec: Spec, common: f64, density: f64) -> Model<R> {
     let masks = owned(&spec, common, density);
     let mut model = Model::new(spec, CounterRng::new(2, "weights"));
     let network = model.network_mut(0);
-    network.init_all_rows();
-    let rng = CounterRng::new(3, "bias");
-    for layer in network.layout.layers.clone() {
-        for at in layer.bias {
-            // Above 0, so that units without inputs are active.
-            network.dense[at] = R::of(0.1 + 0.3 * rng.uniform(at as u64));
-        }
-    }
+    models::init(network, models::above_zero);
     model.set_masks(Some(Arc::new(masks)));
     model
 }

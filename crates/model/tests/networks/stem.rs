@@ -1,5 +1,6 @@
 //! STEM against a plain reference: its output, and gradients that stop at the parts of other tasks.
 
+use super::models;
 use ncs_features::{Batch, FieldIds};
 use ncs_model::{
     CounterRng, FieldSpec, Gradient, Gram, Model, NetworkKind, NetworkPlan, Spec, TableSpec,
@@ -49,12 +50,7 @@ fn model() -> Model<f64> {
     };
     let mut model = Model::new(spec, CounterRng::new(2, "weights"));
     let network = model.network_mut(0);
-    network.init_all_rows();
-    for layer in network.layout.layers.clone() {
-        for i in layer.bias {
-            network.dense[i] = 0.3 * CounterRng::new(3, "bias").normal(i as u64);
-        }
-    }
+    models::init(network, models::of_either_sign);
     model
 }
 
@@ -158,11 +154,7 @@ impl Reference<'_> {
         });
         let mixed: Vec<f64> = mixed.collect();
         let end = self.layer(&format!("task_{task}.fc_1"), &mixed, true);
-        let network = self.model.network(0);
-        let head = &network.layout.heads[task];
-        let weights = network.dense[head.weights.clone()].iter();
-        let products = end.iter().zip(weights).map(|(x, w)| x * w);
-        network.dense[head.bias.start] + products.sum::<f64>()
+        models::logit(self.model.network(0), task, &end)
     }
 }
 

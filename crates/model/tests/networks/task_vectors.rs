@@ -1,5 +1,6 @@
 //! Parts of vectors that one task alone reads, under masks: logits against a plain reference, gradients, requests, files.
 
+use super::models;
 use ncs_features::{Batch, FieldIds, Schema};
 use ncs_model::artifact::Artifact;
 use ncs_model::{
@@ -57,13 +58,7 @@ fn model<R: Real>(gram: Gram) -> Model<R> {
     let masks = masks_of(&spec);
     let mut model = Model::new(spec, CounterRng::new(2, "weights"));
     let network = model.network_mut(0);
-    network.init_all_rows();
-    let rng = CounterRng::new(3, "bias");
-    for layer in network.layout.layers.clone() {
-        for at in layer.bias {
-            network.dense[at] = R::of(0.1 + 0.3 * rng.uniform(at as u64));
-        }
-    }
+    models::init(network, models::above_zero);
     model.set_masks(Some(Arc::new(masks)));
     model
 }
