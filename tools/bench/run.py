@@ -73,6 +73,7 @@ def measure(args: argparse.Namespace, out: Path) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
     repetitions = args.repetitions or (1 if args.quick else 3)
+    sitting["machine"]["repetitions"] = str(repetitions)
     for repetition in range(repetitions):
         for point in todo:
             if point.is_exact and repetition > 0:

@@ -139,8 +139,9 @@ def machine_lines(results: Results, machine: dict[str, str], command: str) -> st
     waiting = results.waiting()
     busy = "" if waiting is None else f" Runs at one thread waited {waiting:.0%} of their time."
     return (
-        f"{listed}.\n\nMade by `{command}` (ours built with the release profile): medians of all "
-        f"repetitions, ± half the range between them.{busy}"
+        f"{listed}.\n\nMade by `{command}` (ours built with the release profile): medians of the "
+        f"repetitions ({machine.get('repetitions', '?')}), ± half the range between them where there are "
+        f"several.{busy}"
     )
 
 
