@@ -16,9 +16,10 @@
 //! the BLAKE3 of every whole tensor, by which the result is verified.
 
 use super::manifest::Manifest;
+use super::read::{assemble, read_masks};
 use super::{
     Artifact, ArtifactError, MANIFEST, MANIFEST_SUM, RowLives, SELF_TEST, WEIGHTS, WeightSet,
-    beside, exchange, read_masks,
+    beside, exchange,
 };
 use crate::masks::Masks;
 use crate::spec::Spec;
@@ -230,7 +231,7 @@ impl Delta {
             }),
         });
         let weight_sets = weight_sets.collect();
-        let artifact = super::assemble(folder, manifest, masks, weight_sets, Vec::new())?;
+        let artifact = assemble(folder, manifest, masks, weight_sets, Vec::new())?;
         if Artifact::hash(folder)? != hash {
             return Err(self.differs("the model was replaced while it was read"));
         }
