@@ -95,7 +95,7 @@ pub use size::{Kept, NetworkSize};
 pub use spec::{FieldSpec, LayerUse, Spec, TableSpec};
 pub use storage::{RowValues, RowWriter, StorageError, TableStorage};
 pub use subnet::Subnet;
-pub use tables::{InitialRows, SlotRows, SlotRowsPart, SparseRows, Table, TableShare};
+pub use tables::{InitialRows, SlotRows, SlotRowsPart, SparseRows, Table, TableShare, fetch_rows};
 pub use tensor_file::{Entry, FirstRows, TensorFile, TensorFileError, Values};
 pub use units::UnitOwners;
 pub use weights::Weights;

@@ -3,7 +3,7 @@
 use crate::attention::Attended;
 use crate::number::Real;
 use crate::spec::{FieldSpec, Spec};
-use crate::tables::Table;
+use crate::tables::{Table, fetch_rows};
 use ncs_features::{Batch, FieldIds, Pooling};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -98,6 +98,15 @@ impl ResolvedIds {
             0 | 1 => self.fields.iter_mut().enumerate().for_each(find),
             _ => self.fields.par_iter_mut().enumerate().for_each(find),
         }
+        let in_files = tables.iter().enumerate();
+        let in_files = in_files.filter(|(_, table)| table.rows().is_in_file());
+        let wanted = in_files.map(|(t, table)| {
+            let fields = (0..spec.fields.len()).filter(|&f| is_needed(f));
+            let fields = fields.filter(|&f| spec.fields[f].table == t);
+            let slots: Vec<&[u32]> = fields.map(|f| self.own_slots_of(f)).collect();
+            (table.rows(), slots.concat())
+        });
+        fetch_rows(&wanted.collect::<Vec<_>>());
     }
 
     /// Returns the slots of all ids of a field, in their order.

@@ -13,7 +13,7 @@ mod zero_rows;
 
 pub(crate) use hashed_index::HashedIndex;
 pub use initial_rows::InitialRows;
-pub use slot_rows::{SlotRows, SlotRowsPart};
+pub use slot_rows::{SlotRows, SlotRowsPart, fetch_rows};
 use slots::Slots;
 pub use table_share::TableShare;
 use zero_rows::ZeroRows;

@@ -2,21 +2,22 @@
 //! not in memory cost:
 //!
 //! ```text
-//! cargo run --release -p ncs-train --example large_tables -- memory|FOLDER ROWS SKEW STEPS
+//! cargo run --release -p ncs-train --example large_tables -- memory|FOLDER ROWS SKEW FIELDS STEPS
 //! ```
 //!
-//! One table of ROWS rows of 16 numbers with Adam, 45 ids a row of the batch, 4,096 rows a batch, layers of 512, 256 and 128.
-//! Ids are `ROWS u^SKEW` for uniform `u`: with 1 all are as frequent, with 4 half of the ids are among the first
-//! sixteenth of the table. All rows are initialised before the first step, in the order in which such ids are first seen.
+//! 45 fields of one id, vectors of 16 numbers with Adam, 4,096 rows a batch, layers of 512, 256 and 128. FIELDS of the fields
+//! read a table of ROWS rows, the others one of 10,000. Ids are `ROWS u^SKEW` for uniform `u`: with 1 all are as frequent, with
+//! 4 half of the ids are among the first sixteenth of the table. All rows are initialised before the first step, in the order
+//! in which such ids are first seen, with moments that have been written.
 
 use ncs_features::{Batch, FieldIds, Objective};
 use ncs_model::kernels::SimdLevel;
 use ncs_model::{
-    CounterRng, FieldSpec, Gradient, HeadRows, Model, NetworkKind, Spec, TableSpec, TableStorage,
-    Workspace,
+    CounterRng, FieldSpec, Gradient, HeadRows, Model, NetworkKind, Spec, TableGradient, TableSpec,
+    TableStorage, Workspace,
 };
 use ncs_train::loss::BatchLoss;
-use ncs_train::optim::{OptimSettings, Optimizers, ParityDeviations};
+use ncs_train::optim::{OptimSettings, Optimizers};
 use ncs_train::{Optimizer, OptimizerKind};
 use std::path::Path;
 use std::time::Instant;
@@ -24,19 +25,9 @@ use std::time::Instant;
 const ROWS_A_BATCH: usize = 4096;
 const FIELDS: usize = 45;
 const DIM: usize = 16;
+const SMALL: usize = 10_000;
 
-const SETTINGS: OptimSettings = OptimSettings {
-    network: ADAM,
-    tables: ADAM,
-    weight_decay: 0.0,
-    table_weight_decay: 0.0,
-    clip_norm: None,
-    leaks: ParityDeviations {
-        pruned: false,
-        rows: false,
-        shared_count: false,
-    },
-};
+const SETTINGS: OptimSettings = OptimSettings::new(ADAM);
 
 const ADAM: Optimizer = Optimizer {
     learning_rate: 1e-3,
@@ -49,15 +40,19 @@ const ADAM: Optimizer = Optimizer {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [place, rows, skew, steps] = &arguments[..] else {
-        return Err("usage: large_tables memory|FOLDER ROWS SKEW STEPS".into());
+    let [place, rows, skew, fields, steps] = &arguments[..] else {
+        return Err("usage: large_tables memory|FOLDER ROWS SKEW FIELDS STEPS".into());
     };
-    let (rows, skew, steps): (usize, i32, u64) = (rows.parse()?, skew.parse()?, steps.parse()?);
+    let (rows, skew): (usize, i32) = (rows.parse()?, skew.parse()?);
+    let (n_large, steps): (usize, u64) = (fields.parse()?, steps.parse()?);
+    if n_large > FIELDS {
+        return Err(format!("FIELDS is at most {FIELDS}").into());
+    }
     let storage = match place.as_str() {
         "memory" => TableStorage::Memory,
         folder => TableStorage::in_folder(Path::new(folder)),
     };
-    let mut training = Training::new(rows, skew, &storage);
+    let mut training = Training::new(rows, skew, n_large, &storage);
     let begun = Instant::now();
     training.fill();
     storage.check()?;
@@ -75,7 +70,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let weights = training.model.network(0).stored_weights()?;
     let copied = begun.elapsed().as_secs_f64();
     println!(
-        "{place}: {rows} rows, skew {skew}, {:.2} GB; filled in {filled:.1} s; {mean:.1} ms a step, {last:.1} in the second \
+        "{place}: {rows} rows, skew {skew}, {n_large} fields, {:.2} GB; filled in {filled:.1} s; {mean:.1} ms a step, {last:.1} in the second \
          half; {} rows copied in order in {copied:.1} s; peak resident {}",
         (rows * 3 * DIM * 4) as f64 / 1e9,
         weights.tables[0].ids.len(),
@@ -89,23 +84,26 @@ struct Training {
     optimizers: Optimizers,
     pass: Workspace,
     skew: i32,
+    /// Number of fields that read the large table.
+    n_large: usize,
 }
 
 impl Training {
-    fn new(rows: usize, skew: i32, storage: &TableStorage) -> Training {
-        let field = FieldSpec {
-            table: 0,
+    fn new(rows: usize, skew: i32, n_large: usize, storage: &TableStorage) -> Training {
+        let field = |f| FieldSpec {
+            table: usize::from(f >= n_large),
             pooling: None,
             pieces: None,
             vector: None,
         };
+        let table = |(name, rows): (&str, usize)| TableSpec {
+            name: name.into(),
+            rows,
+            unknown: None,
+        };
         let spec = Spec {
-            fields: vec![field; FIELDS],
-            tables: vec![TableSpec {
-                name: "t".into(),
-                rows,
-                unknown: None,
-            }],
+            fields: (0..FIELDS).map(field).collect(),
+            tables: [("large", rows), ("small", SMALL)].map(table).into(),
             tasks: vec!["ctr".into()],
             links: Vec::new(),
             plan: ncs_testkit::network(NetworkKind::SharedBottom, DIM, &[512, 256, 128]),
@@ -116,6 +114,7 @@ impl Training {
             optimizers: Optimizers::new(&model, SETTINGS),
             pass: Workspace::new(rayon::current_num_threads()),
             skew,
+            n_large,
             model,
         }
     }
@@ -130,25 +129,42 @@ impl Training {
         (0..n as u64).map(|i| rng.uniform(i)).collect()
     }
 
-    fn ids(&self, stream: u64) -> Vec<u32> {
-        let n = self.n_rows() as f64;
-        let numbers = Training::uniform(stream, ROWS_A_BATCH * FIELDS).into_iter();
-        numbers.map(|u| (n * u.powi(self.skew)) as u32).collect()
+    /// Returns ids of the large table, then of the small one.
+    fn ids(&self, stream: u64, [n_large, n_small]: [usize; 2]) -> Vec<u32> {
+        let numbers = Training::uniform(stream, n_large + n_small).into_iter();
+        let n = |i| if i < n_large { self.n_rows() } else { SMALL };
+        let id = |(i, u): (usize, f64)| (n(i) as f64 * u.powi(self.skew)) as u32;
+        numbers.enumerate().map(id).collect()
     }
 
-    /// Initialises all rows.
+    /// Initialises all rows, and writes their moments.
     fn fill(&mut self) {
+        const IDS: usize = 1 << 18;
         let n = self.n_rows() as u32;
-        for stream in 0..u64::from(n) / (ROWS_A_BATCH * FIELDS) as u64 {
-            let ids = self.ids(1_000_000 + stream);
+        for stream in 0..u64::from(n) / IDS as u64 {
+            let ids = self.ids(1_000_000 + stream, [IDS, 0]);
             self.model.network_mut(0).tables[0].init_rows(&ids);
         }
-        let rest: Vec<u32> = (0..n).collect();
-        self.model.network_mut(0).tables[0].init_rows(&rest);
+        let network = self.model.network_mut(0);
+        for (table, rows) in network.tables.iter_mut().zip([n, SMALL as u32]) {
+            table.init_rows(&(0..rows).collect::<Vec<_>>());
+        }
+        let in_order: Vec<u32> = network.tables[0].ids()[1..].to_vec();
+        let mut gradient = Gradient {
+            dense: vec![0.0; self.model.connections(0).len()],
+            tables: Vec::new(),
+        };
+        for ids in in_order.chunks(IDS) {
+            let large = TableGradient::new(ids.to_vec(), vec![1e-6; ids.len() * DIM]);
+            gradient.tables = vec![large, TableGradient::new(Vec::new(), Vec::new())];
+            let network = self.model.network_mut(0);
+            self.optimizers.step(0, network, &mut gradient, &[0], 1.0);
+        }
     }
 
     fn batch(&self, stream: u64) -> Batch {
-        let ids = self.ids(stream);
+        let n_large = self.n_large * ROWS_A_BATCH;
+        let ids = self.ids(stream, [n_large, FIELDS * ROWS_A_BATCH - n_large]);
         let field = |ids: &[u32]| FieldIds {
             ids: ids.into(),
             ..FieldIds::default()

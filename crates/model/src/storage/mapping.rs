@@ -50,6 +50,30 @@ impl<R: Real> MappedNumbers<R> {
             range.len().min(self.len - range.start) * size,
         );
     }
+
+    /// Returns false if this number has to be read from the disk; true if the system does not tell.
+    pub(crate) fn is_in_memory(&self, number: usize) -> bool {
+        is_in_memory(&self.map, number * size_of::<R>())
+    }
+}
+
+/// Returns false if the page of this byte of a mapping has to be read from the disk.
+#[cfg(target_os = "linux")]
+fn is_in_memory(bytes: &[u8], byte: usize) -> bool {
+    let Some(byte) = bytes.get(byte) else {
+        return true;
+    };
+    let address = std::ptr::from_ref(byte);
+    let page = address.wrapping_sub(address.addr() % rustix::param::page_size());
+    let mut state = 0;
+    // SAFETY: a page is asked about, not read, and its state is the one byte that is written.
+    let answer = unsafe { libc::mincore(page.cast_mut().cast(), 1, &raw mut state) };
+    answer != 0 || state & 1 == 1
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_in_memory(_: &[u8], _: usize) -> bool {
+    true
 }
 
 impl<R> Deref for MappedNumbers<R> {
@@ -108,6 +132,18 @@ impl MappedBytes {
         });
     }
 
+    /// Asks the system to read these bytes, since they are needed soon.
+    pub(crate) fn read_ahead(&self, range: Range<usize>) {
+        let n = range.len().min(self.map.len().saturating_sub(range.start));
+        #[cfg(unix)]
+        let _ = self.map.advise_range(Advice::WillNeed, range.start, n);
+    }
+
+    /// Returns false if this byte has to be read from the disk; true if the system does not tell.
+    pub(crate) fn is_in_memory(&self, byte: usize) -> bool {
+        is_in_memory(&self.map, byte)
+    }
+
     /// Returns the numbers in a range of bytes in the order of this machine; `None` if they are not aligned.
     #[inline]
     pub(crate) fn numbers<R: Real>(&self, range: Range<usize>) -> Option<&[R]> {
@@ -149,6 +185,34 @@ mod tests {
         assert!(found.eq(second.iter().map(|x| x.to_bits())));
         assert_eq!(bytes.numbers::<f32>(4097..4101), None);
         assert_eq!(bytes.numbers::<f32>(8..8), Some(&[][..]));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_page_that_was_read_ahead_is_in_memory() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&vec![1; 1 << 20]).unwrap();
+        file.sync_all().unwrap();
+        let bytes = MappedBytes::new(&file).unwrap();
+        let evict = || rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
+        evict().unwrap();
+        // Some file systems keep all pages in memory.
+        if !bytes.is_in_memory(700_000) {
+            bytes.will_be_read(ReadOrder::Random);
+            bytes.read_ahead(700_000..700_001);
+            let is_read = || bytes.is_in_memory(700_000);
+            let begun = std::time::Instant::now();
+            while !is_read() {
+                assert!(begun.elapsed().as_secs() < 60, "the page is never read");
+                std::thread::yield_now();
+            }
+            assert!(!bytes.is_in_memory(100), "another page");
+        }
+        assert!(
+            bytes.is_in_memory(1 << 20),
+            "beyond the end nothing is read"
+        );
+        bytes.read_ahead(2 << 20..3 << 20);
     }
 
     #[test]

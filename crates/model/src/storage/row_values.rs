@@ -36,6 +36,14 @@ impl<R: Real> RowValues<R> {
         }
     }
 
+    /// Returns the mapped file in which they lie, and the byte at which they begin; `None` in memory.
+    pub(crate) fn file(&self) -> Option<(&MappedBytes, usize)> {
+        match &self.0 {
+            Values::Memory(_) => None,
+            Values::File { file, range } => Some((file, range.start)),
+        }
+    }
+
     /// Returns the numbers to change, in memory: those of a file are copied.
     pub fn to_mut(&mut self) -> &mut Vec<R> {
         if self.is_in_file() {

@@ -1,6 +1,6 @@
 //! Tables whose rows are divided among processes: a share of a table, and the rows of a batch out of all shares.
 
-use super::{SlotRows, Slots, SparseRows, Table, TableShare};
+use super::{SlotRows, Slots, SparseRows, Table, TableShare, fetch_rows};
 use crate::number::Real;
 use crate::storage::{RowWriter, StorageError, TableStorage};
 
@@ -69,6 +69,10 @@ impl<R: Real> Table<R> {
         ids.iter().all(is_own).then_some(())?;
         if initialise {
             self.init_rows(ids);
+        }
+        if self.rows.is_in_file() {
+            let slots: Vec<u32> = ids.iter().map(|&id| self.slot(id)).collect();
+            fetch_rows(&[(&self.rows, slots)]);
         }
         values.reserve(ids.len() * self.dim());
         for &id in ids {

@@ -1,5 +1,9 @@
 //! A growing matrix in chunks: adding rows neither moves nor copies the existing ones.
 
+mod fetch;
+
+pub use fetch::fetch_rows;
+
 use super::ZeroRows;
 use crate::kernels::prefetch;
 use crate::number::Real;

@@ -91,6 +91,14 @@ impl<R: Real> ZeroRows<R> {
         }
     }
 
+    /// Returns false if the first number of a row has to be read from the disk.
+    pub(super) fn is_in_memory(&self, row: u32) -> bool {
+        match &self.values {
+            Numbers::Memory(_) => true,
+            Numbers::File(values) => values.is_in_memory(row as usize * self.width),
+        }
+    }
+
     /// Returns one row.
     ///
     /// # Panics
