@@ -5,6 +5,7 @@ from __future__ import annotations
 import unittest
 import xml.etree.ElementTree as ET
 
+import alone
 import growth
 import machine
 import picture
@@ -33,6 +34,21 @@ def made_up(ours_ms: float, peer_ms: float) -> Results:
         ]
         found[point.name] = {"ours": ours, "peer": peer if point.has_peer else []}
     return Results(found)
+
+
+class OneThreadAlone(unittest.TestCase):
+    """Samples of two threads."""
+
+    def test_a_thread_is_alone_where_no_other_works(self) -> None:
+        text = """
+              7     1.000000:      7f00a1 first
+              8     1.000100:      7f00a2 second
+              7     1.002000:      7f00a3 third
+              8     1.002000:      7f00a4 rayon_core::registry::WorkerThread::wait
+        """
+        threads = alone.by_thread(text)
+        self.assertEqual(alone.alone(threads), {"third": 1})
+        self.assertEqual(alone.report(threads).splitlines(), ["one thread alone: 50.0% of the time", " 50.00%  third"])
 
 
 class Figures(unittest.TestCase):

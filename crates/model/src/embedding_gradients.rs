@@ -6,6 +6,7 @@
 
 mod part;
 mod summed;
+mod terms;
 
 use crate::aligned::Aligned;
 use crate::attention::EventGradients;
@@ -14,8 +15,10 @@ use crate::resolved_ids::ResolvedIds;
 use crate::spec::Spec;
 use crate::tables::Table;
 use ncs_features::Batch;
-use part::{Part, PartSums, Terms};
+use part::{Part, PartSums};
 use rayon::prelude::*;
+use std::sync::Arc;
+use terms::{PartTerms, SortedTerms, Terms};
 
 /// Minimum number of ids for a thread of their own.
 const LEAST_IDS: usize = 2048;
@@ -31,6 +34,8 @@ pub struct TableGradient<R> {
     slots: Vec<u32>,
     /// Buffers for summing; reused for the next batch.
     parts: Vec<Part>,
+    /// The terms of several parts; empty with one.
+    sorted: Vec<SortedTerms>,
 }
 
 impl<R: Real> TableGradient<R> {
@@ -49,6 +54,7 @@ impl<R: Real> TableGradient<R> {
             values: Aligned::from(&values[..]),
             slots: Vec::new(),
             parts: Vec::new(),
+            sorted: Vec::new(),
         }
     }
 
@@ -95,9 +101,6 @@ pub fn gather<R: Real>(
     gradients.resize_with(spec.tables.len(), || {
         TableGradient::new(Vec::new(), Vec::new())
     });
-    for (t, gradient) in gradients.iter_mut().enumerate() {
-        gradient.divide(spec, resolved, t, n_threads);
-    }
     let terms = Terms {
         spec,
         batch,
@@ -105,20 +108,37 @@ pub fn gather<R: Real>(
         d_vectors: vectors.fields,
         events: vectors.events,
     };
-    let mut parts: Vec<(usize, &mut Part)> = Vec::new();
+    let mut unsorted = Vec::new();
     for (t, gradient) in gradients.iter_mut().enumerate() {
-        parts.extend(gradient.parts.iter_mut().map(|part| (t, part)));
+        let firsts: Arc<[u32]> = gradient.divide(terms, t, n_threads).into();
+        let of_table = gradient.sorted.iter_mut();
+        unsorted.extend(of_table.map(|sorted| (sorted, firsts.clone())));
     }
-    each_on(n_threads, parts, |(t, part)| {
-        part.mark(terms, t, tables[t].ids().len())
+    each_on(n_threads, unsorted, |(sorted, firsts)| {
+        sorted.sort(terms, &firsts)
+    });
+    let mut parts = Vec::new();
+    for (t, gradient) in gradients.iter_mut().enumerate() {
+        let sorted = &gradient.sorted[..];
+        let of_table = gradient.parts.iter_mut().enumerate();
+        parts.extend(of_table.map(|(number, part)| {
+            let own = PartTerms {
+                part: number,
+                sorted,
+            };
+            (t, part, own)
+        }));
+    }
+    each_on(n_threads, parts, |(t, part, own)| {
+        part.mark(terms, t, tables[t].ids().len(), own)
     });
     let mut sums = Vec::new();
     for (t, gradient) in gradients.iter_mut().enumerate() {
-        let parts = gradient.sums(spec.plan.dim).into_iter();
-        sums.extend(parts.map(|(part, sums)| (t, part, sums)));
+        let of_table = gradient.sums(spec.plan.dim).into_iter();
+        sums.extend(of_table.map(|(part, own, sums)| (t, part, own, sums)));
     }
-    each_on(n_threads, sums, |(t, part, sums)| {
-        part.sum(terms, t, tables[t].ids(), sums)
+    each_on(n_threads, sums, |(t, part, own, sums)| {
+        part.sum(terms, t, tables[t].ids(), own, sums)
     });
 }
 
@@ -130,23 +150,31 @@ fn each_on<T: Send>(n_threads: usize, items: Vec<T>, each: impl Fn(T) + Sync + S
 }
 
 impl<R: Real> TableGradient<R> {
-    /// Divides the ids of table `number` among threads.
-    fn divide(&mut self, spec: &Spec, resolved: &ResolvedIds, number: usize, n_threads: usize) {
+    /// Divides the ids of table `number` among threads: into parts, and with several of these into terms to be sorted.
+    /// Returns the first slot of each part that has any.
+    fn divide(&mut self, terms: Terms<'_, R>, number: usize, n_threads: usize) -> Vec<u32> {
+        let (spec, resolved) = (terms.spec, terms.resolved);
         let of_table = |n: usize| fields_of(spec, n).map(|f| resolved.own_slots_of(f).len());
         let n_ids: usize = of_table(number).sum();
         let all: usize = (0..spec.tables.len()).flat_map(of_table).sum();
         // Threads in proportion to the share of the ids, rounded up.
         let share = (n_ids * n_threads).div_ceil(all.max(1));
         let n_parts = share.min(n_ids / LEAST_IDS).max(1);
-        self.parts.resize_with(n_parts, Part::default);
         let cuts = cuts(spec, resolved, number, n_parts);
-        for (part, (first, last)) in self.parts.iter_mut().zip(cuts) {
+        self.parts.resize_with(cuts.len(), Part::default);
+        for (part, &(first, last)) in self.parts.iter_mut().zip(&cuts) {
             part.set_slots(first, last);
         }
+        if cuts.len() > 1 {
+            SortedTerms::divide(&mut self.sorted, terms, number, n_threads);
+        } else {
+            self.sorted.clear();
+        }
+        cuts.into_iter().map(|(first, _)| first).collect()
     }
 
-    /// Returns each part with the room for its ids and sums.
-    fn sums(&mut self, dim: usize) -> Vec<(&mut Part, PartSums<'_, R>)> {
+    /// Returns each part with its terms, and the room for its ids and sums.
+    fn sums(&mut self, dim: usize) -> Vec<(&mut Part, PartTerms<'_>, PartSums<'_, R>)> {
         let n_ids = self.parts.iter().map(|part| part.n_ids).sum();
         // Every value is overwritten: only new elements need to be set to zero.
         self.ids.resize(n_ids, 0);
@@ -155,13 +183,17 @@ impl<R: Real> TableGradient<R> {
         let (mut ids, mut slots) = (self.ids.as_mut_slice(), self.slots.as_mut_slice());
         let mut values: &mut [R] = &mut self.values;
         let mut sums = Vec::with_capacity(self.parts.len());
-        for part in &mut self.parts {
+        for (number, part) in self.parts.iter_mut().enumerate() {
             let own = PartSums {
                 ids: ids.split_off_mut(..part.n_ids).unwrap_or_default(),
                 slots: slots.split_off_mut(..part.n_ids).unwrap_or_default(),
                 values: values.split_off_mut(..part.n_ids * dim).unwrap_or_default(),
             };
-            sums.push((part, own));
+            let terms = PartTerms {
+                part: number,
+                sorted: &self.sorted,
+            };
+            sums.push((part, terms, own));
         }
         sums
     }
@@ -175,7 +207,8 @@ fn fields_of(spec: &Spec, table: usize) -> impl Iterator<Item = usize> {
         .map(|(f, _)| f)
 }
 
-/// Returns the first and last slot of each part, with about as many ids of the batch in each, estimated from a sample.
+/// Returns the first and last slot of each part, with about as many ids of the batch in each, estimated from a sample. If
+/// most ids are equal there are fewer parts.
 fn cuts(spec: &Spec, resolved: &ResolvedIds, table: usize, n_parts: usize) -> Vec<(u32, u32)> {
     if n_parts == 1 {
         return vec![(0, u32::MAX)];
@@ -192,14 +225,8 @@ fn cuts(spec: &Spec, resolved: &ResolvedIds, table: usize, n_parts: usize) -> Ve
     firsts.retain(|&first| first > 0);
     firsts.dedup();
     let ends = firsts.iter().map(|first| first - 1).chain([u32::MAX]);
-    let mut cuts: Vec<_> = [0]
-        .into_iter()
-        .chain(firsts.iter().copied())
-        .zip(ends)
-        .collect();
-    // If most ids are equal there are fewer parts: the remaining ones stay empty.
-    cuts.resize(n_parts, (1, 0));
-    cuts
+    let firsts = [0].into_iter().chain(firsts.iter().copied());
+    firsts.zip(ends).collect()
 }
 
 #[cfg(test)]

@@ -1,11 +1,8 @@
 //! Finds the distinct ids of a range of slots of a table, and sums their gradients.
 
-use crate::attention::EventGradients;
+use super::terms::{PartTerms, Term, Terms};
 use crate::kernels::prefetch_range;
 use crate::number::Real;
-use crate::resolved_ids::ResolvedIds;
-use crate::spec::Spec;
-use ncs_features::Batch;
 
 /// Sums are prefetched this many terms ahead, gradients as many rows ahead.
 const AHEAD: usize = 16;
@@ -24,21 +21,10 @@ pub(super) struct Part {
     bits: Vec<u64>,
     /// For each word of `bits`, the number of set bits before it.
     before: Vec<u32>,
-    /// Buffer: the position of each id of a field.
+    /// Buffer: the position of each id of a field, or of each term.
     positions: Vec<u32>,
     /// Number of distinct ids.
     pub(super) n_ids: usize,
-}
-
-/// Ids of a batch, with the gradients of its field vectors.
-#[derive(Clone, Copy)]
-pub(super) struct Terms<'a, R> {
-    pub(super) spec: &'a Spec,
-    pub(super) batch: &'a Batch,
-    pub(super) resolved: &'a ResolvedIds,
-    /// Those of the resolved rows, `[rows, vector fields * dim]`.
-    pub(super) d_vectors: &'a [R],
-    pub(super) events: &'a EventGradients<R>,
 }
 
 /// The ids of a part and their gradients, to be filled in.
@@ -49,35 +35,40 @@ pub(super) struct PartSums<'a, R> {
     pub(super) values: &'a mut [R],
 }
 
-impl<R: Real> Terms<'_, R> {
-    /// Returns the fields of a table, each with its place in a row of `d_vectors`.
-    fn fields_of(&self, table: usize) -> impl Iterator<Item = (usize, usize)> {
-        let fields = self.spec.vector_fields().enumerate();
-        fields.filter(move |&(_, f)| self.spec.fields[f].table == table)
-    }
-}
-
 impl Part {
     /// Sets the range of slots, `first` to `last` inclusive; empty if `first > last`.
     pub(super) fn set_slots(&mut self, first: u32, last: u32) {
         (self.first, self.last) = (first, last);
     }
 
-    /// Marks the ids in the range, of a table with `n_slots` slots.
-    pub(super) fn mark<R: Real>(&mut self, terms: Terms<'_, R>, table: usize, n_slots: usize) {
+    /// Marks the ids in the range, of a table with `n_slots` slots: those of all fields, or its own where they are sorted.
+    pub(super) fn mark<R: Real>(
+        &mut self,
+        terms: Terms<'_, R>,
+        table: usize,
+        n_slots: usize,
+        part_terms: PartTerms<'_>,
+    ) {
         let end = n_slots.min(self.last as usize + 1);
         self.n_slots = end.saturating_sub(self.first as usize);
         self.bits.clear();
         self.bits.resize(self.n_slots.div_ceil(64), 0);
-        for (_, f) in terms.fields_of(table) {
-            let field = terms.spec.fields[f];
-            terms.resolved.each_slot(terms.batch, field, f, |slot| {
-                assert!(slot != 0, "a row of the batch is not initialised");
-                if let Some(at) = self.own(slot) {
-                    self.bits[at / 64] |= 1 << (at % 64);
-                }
-            });
+        let bits = &mut self.bits;
+        let first = self.first;
+        let mut mark = |slot: u32| {
+            assert!(slot != 0, "a row of the batch is not initialised");
+            let at = (slot - first) as usize;
+            bits[at / 64] |= 1 << (at % 64);
+        };
+        if !part_terms.are_sorted() {
+            for (_, f) in terms.fields_of(table) {
+                let field = terms.spec.fields[f];
+                let resolved = terms.resolved;
+                resolved.each_slot(terms.batch, field, f, &mut mark);
+            }
         }
+        let own = part_terms.iter().flat_map(|(_, terms)| terms);
+        own.for_each(|term| mark(term.slot));
         let mut n = 0;
         self.before.clear();
         self.before.extend(self.bits.iter().map(|word| {
@@ -88,27 +79,22 @@ impl Part {
         self.n_ids = n as usize;
     }
 
-    /// Returns the place of a slot in the range, or `None` if it is not in it.
+    /// Returns the position of a marked slot among those of the batch in the range.
     #[inline]
-    fn own(&self, slot: u32) -> Option<usize> {
-        let at = slot.wrapping_sub(self.first) as usize;
-        (at < self.n_slots).then_some(at)
-    }
-
-    /// Returns the position of a slot among those of the batch, or `None` if it is not in the range.
-    #[inline]
-    fn position(&self, slot: u32) -> Option<u32> {
-        let at = self.own(slot)?;
+    fn position(&self, slot: u32) -> u32 {
+        let at = (slot - self.first) as usize;
         let before = self.bits[at / 64] & ((1 << (at % 64)) - 1);
-        Some(self.before[at / 64] + before.count_ones())
+        self.before[at / 64] + before.count_ones()
     }
 
-    /// Writes the ids, in the order of slots, and the sums of their gradients. `table_ids` holds the id of each slot.
+    /// Writes the ids, in the order of slots, and the sums of their gradients. `table_ids` holds the id of each slot; the
+    /// terms are those of [`Part::mark`].
     pub(super) fn sum<R: Real>(
         &mut self,
         terms: Terms<'_, R>,
         table: usize,
         table_ids: &[u32],
+        part_terms: PartTerms<'_>,
         sums: PartSums<'_, R>,
     ) {
         let PartSums { ids, slots, values } = sums;
@@ -123,12 +109,36 @@ impl Part {
         }
         // Adding to -0 gives every number itself, 0 and -0 too.
         values.fill(-R::ZERO);
+        if part_terms.are_sorted() {
+            let dim = terms.spec.plan.dim;
+            for (sorted, own) in part_terms.iter() {
+                self.sum_terms(own, sorted.gradients(terms), dim, values);
+            }
+            return;
+        }
         for (place, f) in terms.fields_of(table) {
             match terms.events.of(f) {
                 Some(d_events) => self.sum_events(terms, f, d_events, values),
                 None => self.sum_field(terms, place, f, values),
             }
         }
+    }
+
+    /// Adds the vectors of some terms out of `gradients`.
+    fn sum_terms<R: Real>(&mut self, own: &[Term], gradients: &[R], dim: usize, values: &mut [R]) {
+        let mut positions = std::mem::take(&mut self.positions);
+        positions.clear();
+        positions.extend(own.iter().map(|term| self.position(term.slot)));
+        let vector = |number: u32| number as usize * dim..(number as usize + 1) * dim;
+        for (i, (term, &position)) in own.iter().zip(&positions).enumerate() {
+            if let (Some(ahead), Some(&position)) = (own.get(i + AHEAD), positions.get(i + AHEAD)) {
+                prefetch_range(gradients, vector(ahead.vector));
+                prefetch_range(values, vector(position));
+            }
+            let sums = &mut values[vector(position)];
+            add_scaled(sums, R::of(term.weight), &gradients[vector(term.vector)]);
+        }
+        self.positions = positions;
     }
 
     /// Adds the gradients of the events of field `f`, each with its own.
@@ -140,10 +150,8 @@ impl Part {
             let Some(gradients) = gradients.next() else {
                 return;
             };
-            if let Some(position) = self.position(slot) {
-                let at = position as usize * dim;
-                add_scaled(&mut values[at..at + dim], R::ONE, gradients);
-            }
+            let at = self.position(slot) as usize * dim;
+            add_scaled(&mut values[at..at + dim], R::ONE, gradients);
         });
     }
 
@@ -166,7 +174,7 @@ impl Part {
         let mut positions = std::mem::take(&mut self.positions);
         positions.clear();
         resolved.each_slot(batch, field, f, |slot| {
-            positions.extend(self.position(slot))
+            positions.push(self.position(slot));
         });
         let width = spec.vector_fields().count() * dim;
         let mut next = 0;
@@ -177,10 +185,7 @@ impl Part {
             let ahead = start + AHEAD * width;
             prefetch_range(d_vectors, ahead..ahead + dim);
             let gradients = &d_vectors[start..start + dim];
-            resolved.each(batch, field, f, row, |slot, weight| {
-                if self.own(slot).is_none() {
-                    return;
-                }
+            resolved.each(batch, field, f, row, |_, weight| {
                 if let Some(&ahead) = positions.get(next + AHEAD) {
                     let ahead = ahead as usize * dim;
                     prefetch_range(values, ahead..ahead + dim);

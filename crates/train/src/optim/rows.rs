@@ -4,7 +4,7 @@ use super::rule::{Row, Rule};
 use crate::optimizer::OptimizerKind;
 use ncs_model::kernels::SimdLevel;
 use ncs_model::kernels::versions::{CompiledLoop, run};
-use ncs_model::{Real, SlotRows, SlotRowsPart, Table, TableGradient};
+use ncs_model::{Real, SlotRows, SlotRowsPart, Table, TableGradient, fetch_rows};
 use rayon::prelude::*;
 
 /// Minimum number of rows for a thread.
@@ -57,6 +57,14 @@ impl<R: Real> RowMoments<R> {
         &mut self.rows
     }
 
+    /// Asks the system for those of these slots that lie in a file and not in memory.
+    fn fetch(&self, moved: &[(u32, u32)]) {
+        if self.rows.is_in_file() {
+            let slots: Vec<u32> = moved.iter().map(|&(slot, _)| slot).collect();
+            fetch_rows(&[(&self.rows, slots)]);
+        }
+    }
+
     /// Allocates moments for all initialised rows of the table.
     pub(crate) fn follow(&mut self, table: &Table<R>) {
         self.rows.grow_to(table.ids().len());
@@ -89,7 +97,8 @@ pub(super) fn step<R: Real>(
 ) {
     let n_threads = rayon::current_num_threads();
     let all: usize = gradients.iter().map(|gradient| gradient.ids.len()).sum();
-    let rows_a_part = all.div_ceil(n_threads).max(MIN_ROWS);
+    // More parts than threads, since they end where chunks do and differ in size.
+    let rows_a_part = all.div_ceil(4 * n_threads).max(MIN_ROWS);
     let moved: Vec<Vec<(u32, u32)>> = tables
         .iter_mut()
         .zip(gradients)
@@ -106,6 +115,7 @@ pub(super) fn step<R: Real>(
     let of_gradients = gradients.iter().zip(&moved).enumerate();
     for ((table, moments), (t, (gradient, moved))) in states.zip(of_gradients) {
         moments.follow(table);
+        moments.fetch(moved);
         let shares = shares.get(t).map_or(&[][..], Vec::as_slice);
         divide(
             table,
