@@ -144,6 +144,8 @@ pub(crate) fn look(file: &RunFile, which: Which, progress: Progress) -> Result<D
     };
     describe_columns(plan, fitted.as_ref(), &rows, &mut look)?;
     look.warnings.extend(rows.doubts());
+    let too_large = memory::disk::warning_of_stated(plan, look.table_disk_bytes);
+    look.warnings.extend(too_large);
     describe_coverage(schema, &parts, &mut look);
     Ok(look)
 }

@@ -4,6 +4,7 @@
 //! The system allocates memory for a table's rows when they are first written, so a large table with few used
 //! rows is acceptable; a table that no machine could hold is rejected.
 
+pub(crate) mod disk;
 mod estimate;
 mod limit;
 
@@ -14,7 +15,6 @@ use estimate::{Estimate, count, rows_planned};
 use limit::Limit;
 use ncs_config::{RunFile, RunFileError, RunPlan};
 use ncs_train::StorageKind;
-use std::path::Path;
 
 /// Maximum bytes of one table: 1 TiB.
 const MAX_TABLE_BYTES: u128 = 1 << 40;
@@ -58,43 +58,6 @@ pub(crate) fn needed(plan: &RunPlan, fitted: Option<&Schema>) -> TableBytes {
         memory: bytes(memory),
         disk: bytes(disk),
     }
-}
-
-/// Creates the folder of tables in files, that stated or the run's, and for a moment a file in it, so that a wrong folder
-/// is known before any row is read.
-///
-/// # Errors
-/// The folder cannot be created, or no file in it.
-pub(crate) fn check_folder(plan: &RunPlan, run: &Path) -> Result<(), String> {
-    if plan.train.table_storage == StorageKind::Memory {
-        return Ok(());
-    }
-    let folder = folder(plan, run);
-    let created = std::fs::create_dir_all(folder).and_then(|()| tempfile::tempfile_in(folder));
-    created.map(drop).map_err(|error| {
-        format!(
-            "{}: cannot keep table rows in this folder: {error}; choose another with training.table_folder",
-            ncs_readers::shown_path(folder)
-        )
-    })
-}
-
-/// Returns the folder of tables in files.
-fn folder<'p>(plan: &'p RunPlan, run: &'p Path) -> &'p Path {
-    plan.train.table_folder.as_deref().unwrap_or(run)
-}
-
-/// Returns where tables in files lie, with their bytes; `None` if they are in memory.
-pub(crate) fn tables_in_files(plan: &RunPlan, fitted: &Schema, run: &Path) -> Option<String> {
-    let bytes = needed(plan, Some(fitted));
-    (plan.train.table_storage == StorageKind::File).then(|| {
-        format!(
-            "tables are in files in {}: at most {} on disk, and {} of memory to find their rows",
-            ncs_readers::shown_path(folder(plan, run)),
-            size(bytes.disk as f64),
-            size(bytes.memory as f64),
-        )
-    })
 }
 
 /// Returns the rows of all tables of all networks, by the fitted schema.
@@ -259,6 +222,7 @@ fn size(n_bytes: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
 
     const RUN: &str = "[data]
 train = \"a.csv\"

@@ -222,7 +222,7 @@ pub fn run_on_ranks(
     let meter = Meter::start(folder);
     let plan = &in_folder(&file.plan, folder);
     table_init::check(file)?;
-    crate::memory::check_folder(plan, folder)?;
+    crate::memory::disk::check_folder(plan, folder)?;
     let data = prepare_rows(plan, progress, stop)?;
     check_features(file, &data.report.varies)?;
     let all = prepare_refit(plan, &data, progress, stop)?;
@@ -235,7 +235,7 @@ pub fn run_on_ranks(
     crate::memory::check_fitted(file, &largest.schema, ranks.n_ranks())?;
     let initial = table_init::read(plan, &largest.schema)?;
     tell(&data.report, &initial.notes, progress);
-    let in_files = crate::memory::tables_in_files(plan, &largest.schema, folder);
+    let in_files = crate::memory::disk::notes(plan, &largest.schema, folder);
     in_files.iter().for_each(|text| progress.log(text));
     let run = Run {
         initial_rows: &initial.tables,
