@@ -171,6 +171,8 @@ struct Start<'a> {
     sets: &'a [&'a str],
     /// Time after which a rank that does not answer ends the job.
     rank_timeout: Duration,
+    /// True if it tells what it does.
+    tells: bool,
 }
 
 impl<'a> Start<'a> {
@@ -181,6 +183,7 @@ impl<'a> Start<'a> {
             before: "",
             sets,
             rank_timeout: RANK_TIMEOUT,
+            tells: false,
         }
     }
 }
@@ -210,9 +213,10 @@ impl Job {
     /// Starts a training on a log, with a flag.
     fn start_on(&self, log: &str, flag: &str, start: Start<'_>) -> Result<Child, String> {
         let mut script = format!(
-            "{} exec {:?} --quiet train {:?} {flag} --out {:?} --rank-timeout {}s",
+            "{} exec {:?} {} train {:?} {flag} --out {:?} --rank-timeout {}s",
             start.before,
             self.binary,
+            if start.tells { "" } else { "--quiet" },
             self.folder.join(log).join("run.toml"),
             self.folder.join(start.out),
             start.rank_timeout.as_secs(),

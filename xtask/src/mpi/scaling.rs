@@ -1,13 +1,13 @@
 //! What exchanging costs: two ranks of one thread on twice the rows, beside two processes on the rows of one each, which share
 //! the machine's memory as the ranks do but exchange nothing.
 
-use super::processes::ended;
+use super::processes::{ended, text};
 use super::{Job, MOST, SHARDED, Start, succeed};
 use std::process::Command;
 use std::time::Instant;
 
-/// Rows of a process.
-const ROWS: u32 = 20_000;
+/// Rows of a process: enough that starting and testing are little beside the steps.
+const ROWS: u32 = 200_000;
 
 /// Rows of a batch of one process.
 const BATCH: u32 = 2048;
@@ -26,7 +26,8 @@ const STEPS: [&str; 8] = [
 
 impl Job {
     /// Measures and prints the efficiency of two ranks, with whole tables and with shards: the time of two processes without
-    /// exchanges over that of two ranks. Each is measured `repeats` times, in turns.
+    /// exchanges over that of two ranks, of the steps with validation and of the whole command, in which one rank alone reads
+    /// the log, tests the model and writes the report. Each is measured `repeats` times, in turns.
     pub(super) fn scaling(&self, repeats: u64) -> Result<(), String> {
         for (name, rows) in [("small", ROWS), ("large", 2 * ROWS)] {
             let rows = rows.to_string();
@@ -65,21 +66,23 @@ impl Job {
                 pairs.for_each(|(times, time)| times.push(time));
             }
         }
-        let [one, two, whole, shards] = times.map(median);
-        println!("one process: {one:.2} s; two without exchanges: {two:.2} s");
-        println!(
-            "two ranks, whole tables: {whole:.2} s, efficiency {:.2}",
-            two / whole
-        );
-        println!(
-            "two ranks, shards: {shards:.2} s, efficiency {:.2}",
-            two / shards
-        );
+        for (place, what) in ["steps", "whole command"].into_iter().enumerate() {
+            let seconds = |times: &Vec<[f64; 2]>| median(times.iter().map(|time| time[place]));
+            let [one, two, whole, shards] = times.each_ref().map(seconds);
+            println!("{what}: one process {one:.2} s; two without exchanges {two:.2} s");
+            for (name, ranks) in [("whole tables", whole), ("shards", shards)] {
+                println!(
+                    "{what}: two ranks, {name}: {ranks:.2} s, efficiency {:.2}",
+                    two / ranks
+                );
+            }
+        }
         Ok(())
     }
 
-    /// Runs jobs at once, each anew but with its rows cached, and returns the seconds until the last has ended.
-    fn time(&self, jobs: &[(&str, Start<'_>)]) -> Result<f64, String> {
+    /// Runs jobs at once, each anew but with its rows cached, and returns the seconds of the steps of the slowest, and until
+    /// the last has ended.
+    fn time(&self, jobs: &[(&str, Start<'_>)]) -> Result<[f64; 2], String> {
         let begun = Instant::now();
         let started: Result<Vec<_>, String> = jobs
             .iter()
@@ -87,22 +90,35 @@ impl Job {
                 let rank_timeout = MOST;
                 let start = Start {
                     rank_timeout,
+                    tells: true,
                     ..start
                 };
                 self.start_on(log, "--fresh", start)
             })
             .collect();
+        let mut of_steps: f64 = 0.0;
         for job in started? {
             let output = ended(job)?;
             if !output.status.success() {
-                return Err(super::text(&output));
+                return Err(text(&output));
             }
+            of_steps = of_steps.max(seconds_of_steps(&text(&output))?);
         }
-        Ok(begun.elapsed().as_secs_f64())
+        Ok([of_steps, begun.elapsed().as_secs_f64()])
     }
 }
 
-fn median(mut times: Vec<f64>) -> f64 {
+/// Returns the seconds in `train: 118 steps in 5.4 s, 21 steps/s`.
+fn seconds_of_steps(log: &str) -> Result<f64, String> {
+    let line = log
+        .lines()
+        .find_map(|line| line.strip_prefix("train: ")?.split_once(" steps in "));
+    let seconds = line.and_then(|(_, rest)| rest.split_once(" s")?.0.parse().ok());
+    seconds.ok_or_else(|| format!("the steps' seconds are not told:\n{log}"))
+}
+
+fn median(times: impl Iterator<Item = f64>) -> f64 {
+    let mut times: Vec<f64> = times.collect();
     times.sort_by(f64::total_cmp);
     times.get(times.len() / 2).copied().unwrap_or(f64::NAN)
 }
