@@ -7,7 +7,7 @@ use ncs_model::{
     CounterRng, EventGradients, FieldSpec, Gradient, Masks, Model, NetworkKind, NetworkPlan,
     ResolvedIds, Spec, TableSpec, embedding_gradients, masks,
 };
-use ncs_train::optim::{OptimSettings, Optimizers, ParityDeviations};
+use ncs_train::optim::{OptimSettings, Optimizers};
 use ncs_train::{Optimizer, OptimizerKind};
 use rayon::ThreadPoolBuilder;
 use std::sync::Arc;
@@ -20,18 +20,7 @@ const ADAM: Optimizer = Optimizer {
         epsilon: 1e-8,
     },
 };
-const SETTINGS: OptimSettings = OptimSettings {
-    network: ADAM,
-    tables: ADAM,
-    weight_decay: 0.0,
-    table_weight_decay: 0.0,
-    clip_norm: None,
-    leaks: ParityDeviations {
-        pruned: false,
-        rows: false,
-        shared_count: false,
-    },
-};
+const SETTINGS: OptimSettings = OptimSettings::new(ADAM);
 
 const N_ROWS: usize = 4096;
 const N_SINGLE: usize = 15;

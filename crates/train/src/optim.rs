@@ -65,6 +65,24 @@ pub struct OptimSettings {
     pub leaks: ParityDeviations,
 }
 
+impl OptimSettings {
+    /// Returns settings with one optimizer for all weights, without weight decay and clipping.
+    pub const fn new(optimizer: Optimizer) -> OptimSettings {
+        OptimSettings {
+            network: optimizer,
+            tables: optimizer,
+            weight_decay: 0.0,
+            table_weight_decay: 0.0,
+            clip_norm: None,
+            leaks: ParityDeviations {
+                pruned: false,
+                rows: false,
+                shared_count: false,
+            },
+        }
+    }
+}
+
 /// First and second moments, or sums of squares: one for each entry of a network's [`ParameterIndex`], in its
 /// order.
 #[derive(Clone, Debug, Default)]

@@ -45,33 +45,7 @@ pub(crate) fn run(
     listener: &mut dyn Listener,
 ) -> Result<(Artifact, Vec<Training>), TrainError> {
     let identity = format!("{} {}", context.run, blake3::Hash::from(rows.data_key));
-    let mut again = SearchContext {
-        plan: context.plan,
-        schema: rows.schema,
-        spec: Spec::of(rows.schema, &context.spec.plan),
-        train: rows.train,
-        valid: None,
-        folder: context.folder,
-        checkpoint: PathBuf::new(),
-        checkpoint_every: context.checkpoint_every,
-        run: &identity,
-        stop: context.stop,
-        evidence: Vec::new(),
-        admission: Admission::count(
-            &context.plan.lifetimes,
-            rows.schema,
-            rows.train,
-            context.earlier,
-        )?,
-        id_dropout: context.id_dropout.clone(),
-        smoothings: context.smoothings.clone(),
-        bias_counts: context.bias_counts,
-        initial_rows: context.initial_rows,
-        earlier: context.earlier,
-        moments: context.moments,
-        ranks: context.ranks,
-        storage: context.storage.clone(),
-    };
+    let mut again = on_all_rows(context, rows, &identity)?;
     let mut trainings = Vec::new();
     let mut kept: Vec<Option<Kept>> = vec![None; first.of_slot.len()];
     for (number, variant) in first.variants.iter().enumerate() {
@@ -98,6 +72,41 @@ pub(crate) fn run(
     let kept = kept.iter().flatten();
     let artifact = outcome::artifact(&again, rows.schema, start.masks.clone(), kept)?;
     Ok((artifact, trainings))
+}
+
+/// Returns the context of trainings on all rows, which have no validation. Their checkpoint and evidence are still to be set.
+fn on_all_rows<'a>(
+    context: &SearchContext<'a>,
+    rows: RefitRows<'a>,
+    identity: &'a str,
+) -> Result<SearchContext<'a>, TrainError> {
+    Ok(SearchContext {
+        plan: context.plan,
+        schema: rows.schema,
+        spec: Spec::of(rows.schema, &context.spec.plan),
+        train: rows.train,
+        valid: None,
+        folder: context.folder,
+        checkpoint: PathBuf::new(),
+        checkpoint_every: context.checkpoint_every,
+        run: identity,
+        stop: context.stop,
+        evidence: Vec::new(),
+        admission: Admission::count(
+            &context.plan.lifetimes,
+            rows.schema,
+            rows.train,
+            context.earlier,
+        )?,
+        id_dropout: context.id_dropout.clone(),
+        smoothings: context.smoothings.clone(),
+        bias_counts: context.bias_counts,
+        initial_rows: context.initial_rows,
+        earlier: context.earlier,
+        moments: context.moments,
+        ranks: context.ranks,
+        storage: context.storage.clone(),
+    })
 }
 
 /// Returns the phase that refits the slots `own`, for their best number of steps.

@@ -6,7 +6,7 @@ use ncs_model::{
     CounterRng, FieldSpec, Gradient, Gram, Model, NetworkKind, NetworkPlan, Spec, TableGradient,
     TableSpec,
 };
-use ncs_train::optim::{OptimSettings, Optimizers, ParityDeviations};
+use ncs_train::optim::{OptimSettings, Optimizers};
 use ncs_train::{Optimizer, OptimizerKind};
 
 const N_ROWS: usize = 4_000_000;
@@ -51,14 +51,7 @@ fn tables_and_moments_take_what_the_rows_that_were_met_need() {
             epsilon: 1e-8,
         },
     };
-    let settings = OptimSettings {
-        network: ADAM,
-        tables: ADAM,
-        weight_decay: 0.0,
-        table_weight_decay: 0.0,
-        clip_norm: None,
-        leaks: ParityDeviations::default(),
-    };
+    let settings = OptimSettings::new(ADAM);
     let ids: Vec<u32> = (0..N_ROWS as u32).step_by(20).collect();
     let before = resident();
     let mut model: Model = Model::new(spec(), CounterRng::new(1, "weights"));

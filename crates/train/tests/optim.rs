@@ -31,17 +31,6 @@ const ROWWISE_ADAM: OptimizerKind = OptimizerKind::RowwiseAdam {
 };
 const ROWWISE_ADAGRAD: OptimizerKind = OptimizerKind::RowwiseAdagrad { epsilon: 1e-8 };
 
-fn settings(optimizer: Optimizer) -> OptimSettings {
-    OptimSettings {
-        network: optimizer,
-        tables: optimizer,
-        weight_decay: 0.0,
-        table_weight_decay: 0.0,
-        clip_norm: None,
-        leaks: ParityDeviations::default(),
-    }
-}
-
 // ---- the twenty steps of the reference
 
 /// Converts a mode of the reference, which names the weights left unchanged, to [`ParityDeviations`], which names those moved.
@@ -122,7 +111,7 @@ fn check_mode<R: Real>(
     model.set_masks(Some(Arc::new(reference.masks())));
     let settings = OptimSettings {
         leaks: leaks(mode),
-        ..settings(ADAM)
+        ..OptimSettings::new(ADAM)
     };
     let mut optimizers = Optimizers::new(&model, settings);
     let (mut pass, mut gradient) = (Workspace::new(1), Gradient::default());
@@ -379,7 +368,7 @@ fn first_step_of_task_1(steps_before: u64, leaks: ParityDeviations) -> Vec<f64> 
     let mut model = model(5, 0.5);
     let settings = OptimSettings {
         leaks,
-        ..settings(ADAM)
+        ..OptimSettings::new(ADAM)
     };
     let mut optimizers = Optimizers::new(&model, settings);
     let rng = CounterRng::new(5, "gradients");
@@ -434,7 +423,7 @@ fn what_every_task_has_pruned_has_no_moments_and_never_moves() {
     let settings = OptimSettings {
         weight_decay: 0.25,
         leaks: ParityDeviations::ALL,
-        ..settings(ADAM)
+        ..OptimSettings::new(ADAM)
     };
     let mut optimizers = Optimizers::new(&model, settings);
     let before = model.network(0).dense.clone();
@@ -469,7 +458,7 @@ fn pruned_everywhere(model: &Model<f64>) -> usize {
 #[test]
 fn moments_of_a_group_move_with_its_tasks_only() {
     let mut model = model(9, 0.5);
-    let mut optimizers = Optimizers::new(&model, settings(ADAM));
+    let mut optimizers = Optimizers::new(&model, OptimSettings::new(ADAM));
     let mut expected = vec![0; model.connections(0).groups().len()];
     for (step, places) in [&[0][..], &[2], &[0, 1], &[2]].into_iter().enumerate() {
         let before = optimizers.networks[0].clone();
@@ -501,7 +490,7 @@ fn weight_decay_shrinks_kept_weights_and_no_bias() {
     model.network_mut(0).dense.fill(1.0);
     let settings = OptimSettings {
         weight_decay: 0.25,
-        ..settings(ADAGRAD)
+        ..OptimSettings::new(ADAGRAD)
     };
     let mut gradient = gradients(&model, CounterRng::new(1, "gradients"), &[]);
     gradient.dense.fill(0.0);
@@ -527,7 +516,7 @@ fn table_weight_decay_shrinks_the_rows_of_a_step_alone() {
         for table in &mut model.network_mut(0).tables {
             (0..N_ROWS).for_each(|id| table.init_row(id));
         }
-        let mut settings = settings(ADAM);
+        let mut settings = OptimSettings::new(ADAM);
         settings.table_weight_decay = table_weight_decay;
         let before = model.network(0).weights();
         let mut optimizers = Optimizers::new(&model, settings);
@@ -560,7 +549,7 @@ fn clipping_scales_the_gradient_of_the_network_to_the_norm() {
         gradient.dense.iter_mut().for_each(|x| *x *= scale);
         let settings = OptimSettings {
             clip_norm,
-            ..settings(soft)
+            ..OptimSettings::new(soft)
         };
         let mut optimizers = Optimizers::new(&model, settings);
         optimizers.step(0, model.network_mut(0), &mut gradient, &[0], 1.0);
@@ -577,7 +566,7 @@ fn clipping_scales_the_gradient_of_the_network_to_the_norm() {
 fn a_row_that_no_step_touched_stays_undrawn_and_without_moments() {
     let spec = Spec::clone(model(1, 1.0).spec());
     let mut model: Model<f64> = Model::new(spec, CounterRng::new(1, "weights"));
-    let mut optimizers = Optimizers::new(&model, settings(ADAM));
+    let mut optimizers = Optimizers::new(&model, OptimSettings::new(ADAM));
     for (step, rows) in [[0, 3], [3, 5]].into_iter().enumerate() {
         let mut gradient = gradients(&model, CounterRng::new(step as u64, "gradients"), &rows);
         optimizers.step(0, model.network_mut(0), &mut gradient, &[0], 1.0);

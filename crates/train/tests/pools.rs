@@ -5,7 +5,7 @@ use ncs_model::{
     CounterRng, FieldSpec, Gradient, HeadRows, Masks, Model, NetworkKind, SparseRows, Spec, Table,
     Workspace, masks,
 };
-use ncs_train::optim::{OptimSettings, Optimizers, ParityDeviations};
+use ncs_train::optim::{OptimSettings, Optimizers};
 use ncs_train::{Optimizer, OptimizerKind};
 use std::sync::Arc;
 
@@ -76,12 +76,9 @@ fn settings() -> OptimSettings {
         },
     };
     OptimSettings {
-        network: adam,
-        tables: adam,
         weight_decay: 1e-3,
         table_weight_decay: 1e-3,
-        clip_norm: None,
-        leaks: ParityDeviations::default(),
+        ..OptimSettings::new(adam)
     }
 }
 

@@ -14,7 +14,7 @@ use ncs_model::{
 };
 use ncs_readers::Prepared;
 use ncs_readers::batches::{BatchPlan, Order};
-use ncs_train::optim::{OptimSettings, Optimizers, ParityDeviations};
+use ncs_train::optim::{OptimSettings, Optimizers};
 use ncs_train::{
     Balance, Event, Keep, Listener, Rewind, Run, SearchKind, Shrinkage, TrainError, TrainPlan,
 };
@@ -422,12 +422,11 @@ fn of_tables(model: &mut Model, plan: &TrainPlan, batch: &Batch) -> [f64; 3] {
 
 fn settings(plan: &TrainPlan) -> OptimSettings {
     OptimSettings {
-        network: plan.optimizer,
         tables: plan.table_optimizer,
         weight_decay: plan.weight_decay,
         table_weight_decay: plan.table_weight_decay,
         clip_norm: plan.clip_norm,
-        leaks: ParityDeviations::default(),
+        ..OptimSettings::new(plan.optimizer)
     }
 }
 

@@ -11,7 +11,7 @@ use ncs_model::{
     Workspace, masks,
 };
 use ncs_train::loss::BatchLoss;
-use ncs_train::optim::{OptimSettings, Optimizers, ParityDeviations};
+use ncs_train::optim::{OptimSettings, Optimizers};
 use ncs_train::{Optimizer, OptimizerKind};
 use std::sync::Arc;
 
@@ -82,7 +82,7 @@ impl Training {
             subnets.iter_mut().for_each(Subnet::run_in_half);
         }
         Training {
-            optimizers: Optimizers::new(&model, settings()),
+            optimizers: Optimizers::new(&model, OptimSettings::new(ADAM)),
             pass: Workspace::new(size.threads),
             gradient: Gradient::default(),
             tasks: tasks.to_vec(),
@@ -94,7 +94,7 @@ impl Training {
     /// Trains on under other masks, from fresh moments.
     pub(crate) fn set_masks(&mut self, masks: Masks) {
         self.model.set_masks(Some(Arc::new(masks)));
-        self.optimizers = Optimizers::new(&self.model, settings());
+        self.optimizers = Optimizers::new(&self.model, OptimSettings::new(ADAM));
         self.subnets = self.model.subnets(0, &self.tasks);
     }
 
@@ -150,17 +150,6 @@ impl Training {
     pub(crate) fn n_initialised_rows(&self) -> usize {
         let tables = self.model.network(0).tables.iter();
         tables.map(|table| table.n_initialised()).sum()
-    }
-}
-
-fn settings() -> OptimSettings {
-    OptimSettings {
-        network: ADAM,
-        tables: ADAM,
-        weight_decay: 0.0,
-        table_weight_decay: 0.0,
-        clip_norm: None,
-        leaks: ParityDeviations::default(),
     }
 }
 
