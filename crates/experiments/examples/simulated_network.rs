@@ -3,7 +3,7 @@
 //!     ncs synth --rows 200000 --out log
 //!     cargo run --release -p ncs-experiments --example simulated_network -- log/run.toml 'distributed.tables="sharded"'
 //!
-//! Each rank is a thread that computes on its own clock (`Simulated`), so the cores of the machine do not matter.
+//! `tools/simulated_network/draw.py` draws the table. Each rank is a thread that computes on its own clock (`Simulated`), so the cores of the machine do not matter.
 
 use ncs_collective::{Network, Simulated, threads};
 use ncs_config::RunFile;
@@ -19,7 +19,7 @@ const GBIT: f64 = 10.0;
 const LATENCY: Duration = Duration::from_micros(100);
 
 /// Steps that each number of ranks makes.
-const STEPS: u64 = 12;
+const STEPS: u64 = 29;
 
 fn main() -> Result<(), Error> {
     let mut arguments = std::env::args().skip(1);
@@ -58,7 +58,8 @@ fn main() -> Result<(), Error> {
         rows: costs.log_rows,
         table_rows: None,
     };
-    println!("ranks  simulated ms  model ms  of it exchanges  MB sent");
+    println!("| ranks | simulated ms a step | model ms a step | of it exchanges | MB sent |");
+    println!("|---|---|---|---|---|");
     for predicted in costs.predict(&cluster) {
         let step = simulated(steps, predicted.ranks)?;
         let Prediction {
@@ -69,7 +70,7 @@ fn main() -> Result<(), Error> {
             ..
         } = predicted;
         println!(
-            "{ranks:>5}  {:>12.2}  {step_ms:>8.2}  {exchange_ms:>15.2}  {sent_mb:>7.3}",
+            "| {ranks} | {:.2} | {step_ms:.2} | {exchange_ms:.2} | {sent_mb:.3} |",
             1e3 * step
         );
     }
