@@ -405,6 +405,44 @@ mod tests {
     }
 
     #[test]
+    fn gradients_of_events_are_summed_alike_on_any_number_of_threads() {
+        let (spec, rng) = (spec(5000), CounterRng::new(9, "events"));
+        let (batch, tables) = (batch(&spec, rng), tables(&spec, &batch(&spec, rng)));
+        let d_vectors = vec![0.0f32; N_ROWS * spec.fields.len() * DIM];
+        let mut events = EventGradients::default();
+        events.resize(&[1], &batch, DIM);
+        for (values, f) in events.all().into_iter().zip(0..) {
+            let numbers = values.iter_mut().zip(0..);
+            numbers.for_each(|(value, i)| *value = rng.at(f).normal(i) as f32);
+        }
+        let summed = |n_threads| {
+            let (mut ids, mut gradients) = (ResolvedIds::default(), Vec::new());
+            ids.find(&spec, &tables, &batch, |_| true, n_threads);
+            let vectors = of_fields(&d_vectors, &events);
+            let gather = || {
+                gather(
+                    &spec,
+                    &tables,
+                    &batch,
+                    &ids,
+                    vectors,
+                    n_threads,
+                    &mut gradients,
+                )
+            };
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads);
+            pool.build().unwrap().install(gather);
+            let gradient = &gradients[0];
+            assert_eq!(gradient.sorted.is_empty(), n_threads == 1);
+            (gradient.ids.clone(), gradient.values.to_vec())
+        };
+        let alone = summed(1);
+        assert!(alone.1.iter().any(|&x| x != 0.0));
+        assert_eq!(summed(2), alone);
+        assert_eq!(summed(5), alone);
+    }
+
+    #[test]
     fn slots_of_another_table_are_not_used() {
         let spec = spec(50);
         let batch = batch(&spec, CounterRng::new(1, "gather"));

@@ -15,8 +15,6 @@ const AHEAD: usize = 16;
 pub(super) struct Part {
     first: u32,
     last: u32,
-    /// Number of slots in the range that the table has.
-    n_slots: usize,
     /// A bit for each slot from `first` on, set if the batch has its id.
     bits: Vec<u64>,
     /// For each word of `bits`, the number of set bits before it.
@@ -50,9 +48,9 @@ impl Part {
         part_terms: PartTerms<'_>,
     ) {
         let end = n_slots.min(self.last as usize + 1);
-        self.n_slots = end.saturating_sub(self.first as usize);
+        let n_slots = end.saturating_sub(self.first as usize);
         self.bits.clear();
-        self.bits.resize(self.n_slots.div_ceil(64), 0);
+        self.bits.resize(n_slots.div_ceil(64), 0);
         let bits = &mut self.bits;
         let first = self.first;
         let mut mark = |slot: u32| {
