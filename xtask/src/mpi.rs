@@ -171,8 +171,8 @@ struct Start<'a> {
     sets: &'a [&'a str],
     /// Time after which a rank that does not answer ends the job.
     rank_timeout: Duration,
-    /// True if it tells what it does.
-    tells: bool,
+    /// True if it prints its progress.
+    is_verbose: bool,
 }
 
 impl<'a> Start<'a> {
@@ -183,7 +183,7 @@ impl<'a> Start<'a> {
             before: "",
             sets,
             rank_timeout: RANK_TIMEOUT,
-            tells: false,
+            is_verbose: false,
         }
     }
 }
@@ -216,7 +216,7 @@ impl Job {
             "{} exec {:?} {} train {:?} {flag} --out {:?} --rank-timeout {}s",
             start.before,
             self.binary,
-            if start.tells { "" } else { "--quiet" },
+            if start.is_verbose { "" } else { "--quiet" },
             self.folder.join(log).join("run.toml"),
             self.folder.join(start.out),
             start.rank_timeout.as_secs(),

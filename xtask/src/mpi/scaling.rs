@@ -90,7 +90,7 @@ impl Job {
                 let rank_timeout = MOST;
                 let start = Start {
                     rank_timeout,
-                    tells: true,
+                    is_verbose: true,
                     ..start
                 };
                 self.start_on(log, "--fresh", start)
@@ -114,7 +114,7 @@ fn seconds_of_steps(log: &str) -> Result<f64, String> {
         .lines()
         .find_map(|line| line.strip_prefix("train: ")?.split_once(" steps in "));
     let seconds = line.and_then(|(_, rest)| rest.split_once(" s")?.0.parse().ok());
-    seconds.ok_or_else(|| format!("the steps' seconds are not told:\n{log}"))
+    seconds.ok_or_else(|| format!("the seconds of the steps are not printed:\n{log}"))
 }
 
 fn median(times: impl Iterator<Item = f64>) -> f64 {

@@ -6,14 +6,14 @@ use crate::number::Real;
 use rayon::prelude::*;
 use std::ops::RangeInclusive;
 
-/// Bytes of a page.
+/// Bytes of the smallest page of any system.
 const PAGE: usize = 4096;
 
-/// One row of so many is looked at, to see whether all are in memory: a look takes a microsecond.
-const ROWS_A_LOOK: usize = 128;
+/// One row of so many is probed, to see whether all are in memory: a probe takes a microsecond.
+const ROWS_PER_PROBE: usize = 128;
 
-/// At most about so many are looked at.
-const LOOKS: usize = 64;
+/// At most about so many are probed.
+const MAX_PROBES: usize = 64;
 
 /// Asks the system for the pages of these rows of matrices, in any order, all at once, if they lie in files and not all of a
 /// sample are in memory. It does not wait for them.
@@ -22,12 +22,12 @@ const LOOKS: usize = 64;
 /// If there is no such row.
 pub fn fetch_rows<R: Real>(wanted: &[(&SlotRows<R>, Vec<u32>)]) {
     let n_rows: usize = wanted.iter().map(|(_, slots)| slots.len()).sum();
-    let every = (n_rows / LOOKS).max(ROWS_A_LOOK);
+    let every = (n_rows / MAX_PROBES).max(ROWS_PER_PROBE);
     let rows = wanted
         .iter()
         .flat_map(|(rows, slots)| slots.iter().map(move |&slot| (rows, slot)));
-    let mut looks = rows.step_by(every);
-    if looks.all(|(rows, slot)| rows.is_in_memory(slot)) {
+    let mut probed = rows.step_by(every);
+    if probed.all(|(rows, slot)| rows.is_in_memory(slot)) {
         return;
     }
     wanted.iter().for_each(|(rows, slots)| rows.fetch(slots));
